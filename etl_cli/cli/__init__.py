@@ -1,0 +1,1 @@
+"""Typer apps: parse, call one function, print."""

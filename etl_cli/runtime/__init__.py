@@ -1,0 +1,1 @@
+"""What a running pipeline uses; imports nothing from the other folders."""

@@ -1,0 +1,1 @@
+"""Answers in, files out: what `etl-cli generate` writes."""
