@@ -1,0 +1,277 @@
+"""The keys of config.yaml, their types and defaults: what `check` validates and editors complete."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Any, Literal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from etl_cli.runtime.config.schedule_syntax import check_schedule
+from etl_cli.runtime.config.units import Duration, Size, parse_duration
+
+
+class _Section(BaseModel):
+    """A block of config.yaml: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+
+class ScheduleEntry(_Section):
+    """One line of a schedule list: when, and what that slot runs."""
+
+    at: str
+    tables: list[str] | None = None
+    full: bool = False
+    params: dict[str, Any] = {}
+
+    @field_validator("at")
+    @classmethod
+    def _at_is_known(cls, value: str) -> str:
+        return check_schedule(value)
+
+
+class ErrorHandling(_Section):
+    """How a failed run is tried again."""
+
+    max_retries: Annotated[int, Field(ge=0)] = 3
+    retry_delay: Duration = 5.0
+    max_retry_delay: Duration = 900.0
+    exponential_backoff: bool = True
+    retry_timeout: Duration = 3600.0
+    on_shard_failure: Literal["fail", "continue"] = "fail"
+
+
+class ConnectionRetries(_Section):
+    """How a connection is tried again, to a shard or the sink; separate from the retries of a run."""
+
+    retries: Annotated[int, Field(ge=0)] = 3
+    retry_delay: Duration = 1.0
+    timeout: Duration = 15.0
+
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class ShardConfig(_Section):
+    """One of the SQL Server databases; what it leaves out comes from `source`."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$")]
+    host: str
+    port: Port = 1433
+    user: str | None = None
+    password: SecretStr | None = None
+    database: str | None = None
+
+
+class SourceConfig(_Section):
+    """How every shard is reached and read."""
+
+    type: Literal["sqlserver"] = "sqlserver"
+    driver: str = "auto"
+    user: str | None = None
+    password: SecretStr | None = None
+    database: str
+    encrypt: bool | Literal["strict"] = True
+    trust_server_certificate: bool = False
+    isolation: Literal["auto", "snapshot", "read_committed"] = "auto"
+    options: dict[str, str | int | bool] = {}
+    lock_timeout: Duration = 30.0
+    query_timeout: Duration | None = None
+    max_rows_per_s: Annotated[int, Field(gt=0)] | None = None
+    max_connections: Annotated[int, Field(ge=1)] = 8
+    shards: Annotated[list[ShardConfig], Field(min_length=1)]
+
+    @field_validator("shards")
+    @classmethod
+    def _names_are_unique(cls, shards: list[ShardConfig]) -> list[ShardConfig]:
+        names = [shard.name for shard in shards]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two shards have the name {', '.join(twice)}; names must be unique")
+        return shards
+
+
+class SinkConfig(_Section):
+    """The Postgres database that is written."""
+
+    type: Literal["postgres"] = "postgres"
+    host: str = "localhost"
+    port: Port = 5432
+    user: str
+    password: SecretStr | None = None
+    database: str
+    schema_: Annotated[str, Field(alias="schema")] = "public"
+    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
+    options: dict[str, str | int | bool] = {}
+    max_connections: Annotated[int, Field(ge=1)] = 8
+
+
+def _lookback(value: object) -> object:
+    """A number stays a number (an integer cursor), a text is a duration."""
+    return value if isinstance(value, int) and not isinstance(value, bool) else parse_duration(value)
+
+
+def _one_or_many(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Names = Annotated[list[str], BeforeValidator(_one_or_many), Field(min_length=1)]
+
+
+class TableConfig(_Section):
+    """A source table (or a pattern of them), its target and how it is copied."""
+
+    source: Annotated[str, Field(min_length=1)]
+    target: str | None = None
+    mode: Literal["replace", "append", "upsert", "sync", "changes"] = "replace"
+    names: Literal["fold", "keep"] = "fold"
+    exclude: list[str] = []
+    apply: Literal["auto", "swap", "difference"] = "auto"
+    key: Names | None = None
+    cursor: str | None = None
+    lookback: Annotated[float | int, BeforeValidator(_lookback)] = 0
+    shard_column: str | None = "shard"
+    columns: Names | None = None
+    where: str | None = None
+    chunk_rows: Annotated[int, Field(ge=1)] = 100_000
+    chunk_bytes: Size = 64_000_000
+    schema_: Annotated[Literal["evolve", "freeze", "discard"], Field(alias="schema")] = "evolve"
+    validate_: Annotated[Literal["none", "counts", "checksums"], Field(alias="validate")] = "counts"
+    allow_empty: bool = False
+    on_bad_row: Literal["fail", "reject"] = "fail"
+    nul_characters: Literal["fail", "strip"] = "fail"
+    max_rejects: Annotated[int, Field(ge=0)] = 0
+    soft_delete: bool = False
+    track_changes: bool = False
+    lineage: bool = False
+
+    @property
+    def is_pattern(self) -> bool:
+        """Whether `source` stands for many tables."""
+        return any(letter in self.source for letter in "*?")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> TableConfig:
+        if self.mode in ("append", "upsert") and self.cursor is None:
+            raise ValueError(f"mode {self.mode} needs a cursor: name the column that grows, e.g. cursor: updated_at")
+        if self.is_pattern and self.target is not None:
+            raise ValueError("a pattern has no target: each of its tables keeps its own name")
+        if self.exclude and not self.is_pattern:
+            raise ValueError("exclude stands beside a pattern only; this source names one table")
+        return self
+
+
+class Parallelism(_Section):
+    """How much runs at the same time."""
+
+    shards: Annotated[int, Field(ge=1)] = 4
+    streams_per_shard: Annotated[int, Field(ge=1)] = 1
+    steps: Annotated[int, Field(ge=1)] = 4
+
+
+class History(_Section):
+    """How long the ledger remembers."""
+
+    keep: Duration = 90 * 86400.0
+
+
+class Alerts(_Section):
+    """Where alerts go (Apprise URLs) and which."""
+
+    urls: list[SecretStr] = []
+    on: list[Literal["failure", "recovery", "missed"]] = ["failure", "recovery", "missed"]
+
+
+class Health(_Section):
+    """The health endpoint."""
+
+    listen: Annotated[str, Field(pattern=r"^.+:\d+$")] | None = None
+
+
+class Logging(_Section):
+    """What is logged, and where to."""
+
+    level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    directory: str | None = None
+    max_bytes: Size = 10_000_000
+    backups: Annotated[int, Field(ge=0)] = 5
+
+
+class Config(_Section):
+    """All of config.yaml."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
+    schedule: str | list[ScheduleEntry] | None = None
+    timezone: str = "UTC"
+    catchup: Literal["none", "latest", "all"] = "latest"
+    overlap: Literal["skip", "queue", "allow"] = "skip"
+    jitter: Duration = 0.0
+    start_at: str | None = None
+    end_at: str | None = None
+    run_timeout: Duration | None = None
+    stall_timeout: Duration = 600.0
+    stop_grace: Duration = 20.0
+    resume_within: Duration = 86400.0
+    max_resumptions: Annotated[int, Field(ge=0)] = 20
+    error_handling: ErrorHandling = ErrorHandling()
+    connection: ConnectionRetries = ConnectionRetries()
+    source: SourceConfig
+    sink: SinkConfig
+    defaults: dict[str, Any] = {}
+    tables: list[TableConfig] = []
+    parallelism: Parallelism = Parallelism()
+    params: dict[str, Any] = {}
+    fail_fast: bool = True
+    history: History = History()
+    engine: Literal["local", "procrastinate"] = "local"
+    alerts: Alerts = Alerts()
+    health: Health = Health()
+    logging: Logging = Logging()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _defaults_hold_for_all_tables(cls, data: Any) -> Any:
+        """Put `defaults` under every table before the tables are validated."""
+        if not isinstance(data, dict) or not isinstance(data.get("defaults") or {}, dict):
+            return data
+        tables = data.get("tables")
+        if not isinstance(tables, list):
+            return data
+        merged = [{**(data.get("defaults") or {}), **t} if isinstance(t, dict) else t for t in tables]
+        return {**data, "tables": merged}
+
+    @field_validator("id", mode="before")
+    @classmethod
+    def _id_is_text(cls, value: object) -> object:
+        """YAML reads an id of eight digits as a number."""
+        return f"{value:08d}" if isinstance(value, int) and not isinstance(value, bool) else value
+
+    @field_validator("schedule")
+    @classmethod
+    def _schedule_is_known(cls, value: str | list[ScheduleEntry] | None) -> str | list[ScheduleEntry] | None:
+        return check_schedule(value) if isinstance(value, str) else value
+
+    @field_validator("timezone")
+    @classmethod
+    def _timezone_exists(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f"{value!r} is not a time zone; use a name such as Europe/Berlin") from error
+        return value
+
+    @field_validator("start_at", "end_at", mode="before")
+    @classmethod
+    def _instant_is_text(cls, value: object) -> object:
+        """YAML reads a date as a date; it is kept as ISO text."""
+        return value.isoformat() if hasattr(value, "isoformat") else value
+
+    @field_validator("start_at", "end_at")
+    @classmethod
+    def _instant_is_iso(cls, value: str | None) -> str | None:
+        if value is not None and not re.match(r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?)?", value):
+            raise ValueError(f"{value!r} is not a time such as 2026-01-31 or 2026-01-31T06:00:00")
+        return value

@@ -1,0 +1,48 @@
+"""Identifiers: quoted on both sides, folded for Postgres, and never cut silently."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+POSTGRES_NAME_BYTES = 63
+"""NAMEDATALEN - 1: Postgres cuts a longer identifier without an error."""
+
+
+def quote_source(*parts: str) -> str:
+    """A T-SQL name: `quote_source("dbo", "order lines")` -> `[dbo].[order lines]`."""
+    return ".".join("[" + part.replace("]", "]]") + "]" for part in parts)
+
+
+def quote_sink(*parts: str) -> str:
+    """A Postgres name: `quote_sink("public", "orders")` -> `"public"."orders"`."""
+    return ".".join('"' + part.replace('"', '""') + '"' for part in parts)
+
+
+def quote_text(text: str) -> str:
+    """A Postgres literal, for the few statements that take no parameters (COMMENT, SET)."""
+    body = text.replace("'", "''")
+    return "E'" + body.replace("\\", "\\\\") + "'" if "\\" in body else f"'{body}'"
+
+
+def fold(name: str, how: str) -> str:
+    """A source name as the target's: lower case with `fold`, as it is with `keep`."""
+    return name.lower() if how == "fold" else name
+
+
+def cut(name: str) -> str:
+    """The name as Postgres would store it: cut to 63 bytes, never within a character."""
+    return name.encode("utf-8")[:POSTGRES_NAME_BYTES].decode("utf-8", errors="ignore")
+
+
+def collisions(names: Iterable[str]) -> list[tuple[str, list[str]]]:
+    """Names that Postgres would take for one after its cut: (the stored name, those that meet in it)."""
+    stored: dict[str, list[str]] = {}
+    for name in names:
+        stored.setdefault(cut(name), []).append(name)
+    return [(short, meeting) for short, meeting in stored.items() if len(meeting) > 1]
+
+
+def with_suffix(name: str, suffix: str) -> str:
+    """`name` + `suffix` within 63 bytes, the name giving way."""
+    room = POSTGRES_NAME_BYTES - len(suffix.encode("utf-8"))
+    return name.encode("utf-8")[:room].decode("utf-8", errors="ignore") + suffix

@@ -1,0 +1,1 @@
+"""The SQL Server shards: connecting, reading the catalogue, and what their errors mean."""
