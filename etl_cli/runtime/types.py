@@ -68,7 +68,9 @@ _FIXED = {
     "vector": "real[]",
 }
 
-TEXT_TYPES = frozenset({"char", "varchar", "nchar", "nvarchar", "text", "ntext", "sysname", "xml", "sql_variant", "json"})
+TEXT_TYPES = frozenset(
+    {"char", "varchar", "nchar", "nvarchar", "text", "ntext", "sysname", "xml", "sql_variant", "json"}
+)
 """Source types whose values can hold U+0000 or a lone surrogate."""
 
 LARGE_TYPES = frozenset({"text", "ntext", "image", "xml", "json"})

@@ -90,9 +90,7 @@ class _Loader(yaml.SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if key.value in seen:
-                raise yaml.constructor.ConstructorError(
-                    None, None, f"key {key.value!r} stands twice", key.start_mark
-                )
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
 
@@ -133,7 +131,8 @@ def _described(items: list[Any], lines: Mapping[Location, int]) -> list[str]:
     """
     keys = [_keys_only(item["loc"], lines) for item in items]
     told = [
-        (item, at) for item, at in zip(items, keys, strict=True)
+        (item, at)
+        for item, at in zip(items, keys, strict=True)
         if not any(other[: len(at)] == at and len(other) > len(at) for other in keys)
     ]
     told.sort(key=lambda pair: _line_number(pair[1], lines))
@@ -151,13 +150,15 @@ def _describe(item: Any, at: Location, lines: Mapping[Location, int]) -> str:
 
 
 def _keys_only(location: Location, lines: Mapping[Location, int]) -> Location:
-    """pydantic names a union's branch in the location (`str`, `list[...]`): only the file's keys count."""
+    """Pydantic names a union's branch in the location (`str`, `list[...]`): only the file's keys count."""
     return tuple(part for i, part in enumerate(location) if i == 0 or not _is_branch(location, i, lines))
 
 
 def _is_branch(location: Location, index: int, lines: Mapping[Location, int]) -> bool:
     part = location[index]
-    return isinstance(part, str) and location[: index + 1] not in lines and ("[" in part or part in ("str", "bool", "int"))
+    return (
+        isinstance(part, str) and location[: index + 1] not in lines and ("[" in part or part in ("str", "bool", "int"))
+    )
 
 
 def _suggestion(at: Location) -> str:

@@ -69,9 +69,7 @@ def connect_arrow(shard: Shard) -> Any:
     mssql_python.pooling(enabled=False)
 
     def opened() -> Any:
-        return mssql_python.connect(
-            arrow_string(shard), autocommit=True, timeout=int(shard.source.query_timeout or 0)
-        )
+        return mssql_python.connect(arrow_string(shard), autocommit=True, timeout=int(shard.source.query_timeout or 0))
 
     return _with_retries(shard, opened, None)
 
@@ -133,7 +131,9 @@ def _joined(keywords: dict[str, str]) -> str:
 
 
 def _braced(value: str) -> str:
-    special = any(letter in value for letter in "[]{}(),;?*=!@ ") and not value.replace(",", "").replace(".", "").isalnum()
+    special = (
+        any(letter in value for letter in "[]{}(),;?*=!@ ") and not value.replace(",", "").replace(".", "").isalnum()
+    )
     return "{" + value.replace("}", "}}") + "}" if special else value
 
 

@@ -25,10 +25,18 @@ _REMEDIES = {
     18456: "check source.user and source.password in .env",
 }
 _REMEDY_UNREACHABLE = "check host and port, and that the server is up"
-_REMEDY_CERTIFICATE = "install the server's certificate, or set SOURCE_DB_TRUST_CERTIFICATE=true for a development server"
+_REMEDY_CERTIFICATE = (
+    "install the server's certificate, or set SOURCE_DB_TRUST_CERTIFICATE=true for a development server"
+)
 _NUMBER = re.compile(r"\((\d+)\)\s*\(SQL[A-Za-z]+\)")
 _PREFIXES = re.compile(r"(\[[^\]]*\]\s*)+")
-_PERMANENT_TEXTS = ("login failed", "invalid object name", "invalid column name", "permission was denied", "cannot open database")
+_PERMANENT_TEXTS = (
+    "login failed",
+    "invalid object name",
+    "invalid column name",
+    "permission was denied",
+    "cannot open database",
+)
 
 
 def number_of(error: BaseException) -> int | None:
@@ -49,7 +57,9 @@ def translate(error: BaseException, shard: str, doing: str) -> SourceError:
     """A driver's error as one line: the shard, what was being done, what the server said, what to do."""
     number = number_of(error)
     said = _said(error)
-    return SourceError(f"shard {shard}: {doing} failed: {said}", _remedy(number, str(error)), shard=shard, number=number)
+    return SourceError(
+        f"shard {shard}: {doing} failed: {said}", _remedy(number, str(error)), shard=shard, number=number
+    )
 
 
 def _said(error: BaseException) -> str:
@@ -66,7 +76,7 @@ def _remedy(number: int | None, text: str) -> str:
     if number in _REMEDIES:
         return _REMEDIES[number]
     lower = text.lower()
-    if "certificate verify failed" in lower or "certificate" in lower and "trust" in lower:
+    if "certificate verify failed" in lower or ("certificate" in lower and "trust" in lower):
         return _REMEDY_CERTIFICATE
     if any(word in lower for word in ("login timeout", "tcp provider", "communication link", "unable to connect")):
         return _REMEDY_UNREACHABLE

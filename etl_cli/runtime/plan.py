@@ -1,0 +1,364 @@
+"""Resolves what a run will do, before it does anything: configuration + catalogues -> plan.
+
+Pure: it reads no database. All problems are collected, each with its remedy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from fnmatch import fnmatchcase
+
+from etl_cli.runtime.config.model import Config, TableConfig
+from etl_cli.runtime.names import collisions, fold
+from etl_cli.runtime.source.catalogue import Catalogue, SourceColumn, SourceTable
+from etl_cli.runtime.types import UnsupportedTypeError, can_be_key, is_large, select_expression, sink_type
+
+Problems = list[str]
+
+
+@dataclass(frozen=True)
+class ColumnPlan:
+    """One column on its way: where it comes from, how it is selected, what it becomes."""
+
+    source: str
+    target: str
+    source_type: str
+    sink_type: str
+    expression: str
+    nullable: bool
+    comment: str | None = None
+    text: bool = False
+    large: bool = False
+
+
+@dataclass(frozen=True)
+class TablePlan:
+    """One table from all shards into one target."""
+
+    source_schema: str
+    source_name: str
+    target_schema: str
+    target_name: str
+    mode: str
+    columns: tuple[ColumnPlan, ...]
+    key: tuple[str, ...]
+    """The target's key, the shard column last; () where rows have none."""
+    order: tuple[str, ...]
+    """The source columns along which a task is scanned; () = no order, one chunk."""
+    shard_column: str | None
+    where: str | None
+    chunk_rows: int
+    chunk_bytes: int
+    apply: str
+    validate: str
+    allow_empty: bool
+    nul_characters: str
+    comment: str | None = None
+    row_estimates: Mapping[str, int | None] = field(default_factory=dict)
+
+    @property
+    def source(self) -> str:
+        """`schema.table`, as in config.yaml and in every message."""
+        return f"{self.source_schema}.{self.source_name}"
+
+    @property
+    def target(self) -> str:
+        """`schema.table` in the sink."""
+        return f"{self.target_schema}.{self.target_name}"
+
+    @property
+    def has_large_columns(self) -> bool:
+        """Whether any column is read piece by piece."""
+        return any(column.large for column in self.columns)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All tables of a run over all shards."""
+
+    pipeline: str
+    shards: tuple[str, ...]
+    tables: tuple[TablePlan, ...]
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes with anything that decides which bytes land where; a run resumes only with its own."""
+        facts = [{**asdict(table), "row_estimates": None, "comment": None} for table in self.tables]
+        return hashlib.sha256(json.dumps([facts, self.shards], sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def make_plan(
+    config: Config, catalogues: Sequence[Catalogue], *, has_xml: bool = True
+) -> tuple[Plan, Problems, Problems]:
+    """The plan, the problems that forbid it, and notes that an operator should know.
+
+    `catalogues` holds one for every shard that answered.
+    """
+    problems: Problems = []
+    notes: Problems = []
+    tables: list[TablePlan] = []
+    for table, name in _expanded(config.tables, catalogues, problems):
+        planned = _TablePlanner(config, table, name, catalogues, has_xml).plan()
+        problems += planned.problems
+        notes += planned.notes
+        if planned.result is not None:
+            tables.append(planned.result)
+    problems += _target_collisions(tables)
+    return Plan(config.name, tuple(c.shard for c in catalogues), tuple(tables)), problems, notes
+
+
+def split_name(source: str) -> tuple[str, str]:
+    """`dbo.orders` -> ("dbo", "orders"); without a schema it is dbo; brackets may stand around either."""
+    parts, current, inside = [], "", False
+    for letter in source:
+        if letter in "[]":
+            inside = letter == "["
+        elif letter == "." and not inside:
+            parts.append(current)
+            current = ""
+        else:
+            current += letter
+    parts.append(current)
+    return (parts[-2], parts[-1]) if len(parts) > 1 else ("dbo", parts[-1])
+
+
+def _expanded(
+    tables: Sequence[TableConfig], catalogues: Sequence[Catalogue], problems: Problems
+) -> list[tuple[TableConfig, tuple[str, str]]]:
+    """Every configured table by name, patterns resolved against what the shards have.
+
+    A table that an entry names itself is left out of the patterns beside it.
+    """
+    named = {tuple(part.lower() for part in split_name(t.source)) for t in tables if not t.is_pattern}
+    seen = {name for catalogue in catalogues for name, found in catalogue.tables.items() if not found.is_view}
+    result: list[tuple[TableConfig, tuple[str, str]]] = []
+    for table in tables:
+        if not table.is_pattern:
+            result.append((table, split_name(table.source)))
+            continue
+        matching = [n for n in sorted(seen) if _matches(n, table) and (n[0].lower(), n[1].lower()) not in named]
+        if not matching and catalogues:
+            problems.append(f"{table.source}: no table matches; see what is there with SELECT name FROM sys.tables")
+        result += [(table, name) for name in matching]
+    return result
+
+
+def _matches(name: tuple[str, str], table: TableConfig) -> bool:
+    def fits(pattern: str) -> bool:
+        return all(fnmatchcase(n.lower(), p.lower()) for n, p in zip(name, split_name(pattern), strict=True))
+
+    return fits(table.source) and not any(fits(pattern) for pattern in table.exclude)
+
+
+def _target_collisions(tables: Sequence[TablePlan]) -> Problems:
+    problems = []
+    for short, meeting in collisions(table.target for table in tables):
+        twice = sorted(set(meeting))
+        sources = sorted(t.source for t in tables if t.target in twice)
+        problems.append(f"{' and '.join(sources)} would share the target {short}: give one of them its own `target`")
+    return problems
+
+
+class _TablePlanner:
+    """Plans one table; keeps its problems and notes beside the result."""
+
+    def __init__(
+        self,
+        config: Config,
+        table: TableConfig,
+        name: tuple[str, str],
+        catalogues: Sequence[Catalogue],
+        has_xml: bool,
+    ) -> None:
+        self._config = config
+        self._table = table
+        self._name = name
+        self._catalogues = catalogues
+        self._has_xml = has_xml
+        self.problems: Problems = []
+        self.notes: Problems = []
+        self.result: TablePlan | None = None
+
+    @property
+    def _label(self) -> str:
+        return ".".join(self._name)
+
+    def _problem(self, text: str) -> None:
+        self.problems.append(f"{self._label}: {text}")
+
+    def plan(self) -> _TablePlanner:
+        """Fill `result`, or say in `problems` why there is none."""
+        found = {c.shard: t for c in self._catalogues if (t := c.table(*self._name))}
+        missing = [c.shard for c in self._catalogues if c.shard not in found]
+        if missing:
+            self._problem(
+                f"does not exist (or may not be seen) on {', '.join(missing)}: create it there, grant SELECT, or take it out of `tables`"
+            )
+        if not found:
+            return self
+        first = next(iter(found.values()))
+        columns = self._columns(found)
+        key = self._key(first, columns)
+        self._check_names(columns)
+        if self.problems:
+            return self
+        self.result = self._assembled(first, found, columns, key)
+        return self
+
+    def _assembled(
+        self, first: SourceTable, found: Mapping[str, SourceTable], columns: Sequence[ColumnPlan], key: tuple[str, ...]
+    ) -> TablePlan:
+        table = self._table
+        target_of = {column.source: column.target for column in columns}
+        shard_column = fold(table.shard_column, table.names) if table.shard_column else None
+        target_key = tuple(target_of[name] for name in key)
+        target = table.target or fold(first.name, table.names)
+        schema, _, name = target.rpartition(".")
+        return TablePlan(
+            source_schema=first.schema,
+            source_name=first.name,
+            target_schema=schema or self._config.sink.schema_,
+            target_name=name,
+            mode=table.mode,
+            columns=tuple(columns),
+            key=(*target_key, shard_column) if target_key and shard_column else target_key,
+            order=self._order(first, key),
+            shard_column=shard_column,
+            where=table.where,
+            chunk_rows=table.chunk_rows,
+            chunk_bytes=table.chunk_bytes,
+            apply=table.apply,
+            validate=table.validate_,
+            allow_empty=table.allow_empty,
+            nul_characters=table.nul_characters,
+            comment=first.comment,
+            row_estimates={shard: t.row_estimate for shard, t in found.items()},
+        )
+
+    def _columns(self, found: Mapping[str, SourceTable]) -> list[ColumnPlan]:
+        first_shard, first = next(iter(found.items()))
+        wanted = self._wanted(first)
+        plans = []
+        for column in wanted:
+            others = {shard: t.column(column.name) for shard, t in found.items()}
+            plan = self._column(column, others, first_shard)
+            if plan:
+                plans.append(plan)
+        self._report_extra_columns(first_shard, first, found)
+        return plans
+
+    def _wanted(self, first: SourceTable) -> list[SourceColumn]:
+        if self._table.columns is None:
+            return list(first.columns)
+        wanted = []
+        for name in self._table.columns:
+            column = first.column(name)
+            if column is None:
+                self._problem(f"has no column {name}: its columns are {', '.join(c.name for c in first.columns)}")
+            else:
+                wanted.append(column)
+        return wanted
+
+    def _report_extra_columns(self, first_shard: str, first: SourceTable, found: Mapping[str, SourceTable]) -> None:
+        if self._table.columns is not None:
+            return
+        for shard, table in found.items():
+            extra = [c.name for c in table.columns if first.column(c.name) is None]
+            if extra:
+                self._problem(
+                    f"columns differ: {shard} has {', '.join(extra)}, {first_shard} has not: "
+                    "make the tables alike, or list the common ones under `columns`"
+                )
+
+    def _column(
+        self, column: SourceColumn, others: Mapping[str, SourceColumn | None], first_shard: str
+    ) -> ColumnPlan | None:
+        lacking = [shard for shard, other in others.items() if other is None]
+        if lacking:
+            self._problem(
+                f"columns differ: {first_shard} has {column.name}, {', '.join(lacking)} has not: "
+                "make the tables alike, or list the common ones under `columns`"
+            )
+            return None
+        types = {}
+        for shard, other in others.items():
+            if other is None:
+                continue
+            try:
+                types[shard] = sink_type(other.type, has_xml=self._has_xml)
+            except UnsupportedTypeError as error:
+                self._problem(f"column {column.name}: {error.message} ({shard}): {error.remedy}")
+                return None
+        if len(set(types.values())) > 1:
+            told = ", ".join(f"{shard} {others[shard].type} -> {kind}" for shard, kind in types.items())  # type: ignore[union-attr]
+            self._problem(f"columns differ: {column.name} is not of one type on all shards ({told}): make them alike")
+            return None
+        return self._column_plan(column, types[first_shard], any(o.nullable for o in others.values() if o))
+
+    def _column_plan(self, column: SourceColumn, kind: str, nullable: bool) -> ColumnPlan:
+        if column.type.name == "xml" and kind == "text":
+            self.notes.append(f"{self._label}: column {column.name} becomes text, the sink is built without XML")
+        return ColumnPlan(
+            source=column.name,
+            target=fold(column.name, self._table.names),
+            source_type=str(column.type),
+            sink_type=kind,
+            expression=select_expression(column.name, column.type),
+            nullable=nullable,
+            comment=column.comment,
+            text=kind in ("text", "xml", "jsonb"),
+            large=is_large(column.type),
+        )
+
+    def _key(self, first: SourceTable, columns: Sequence[ColumnPlan]) -> tuple[str, ...]:
+        """The key's source columns: the configured ones, else the primary key, else ()."""
+        copied = {column.source for column in columns}
+        key = []
+        for name in self._table.key or first.primary_key:
+            column = first.column(name)
+            if column is None or column.name not in copied:
+                why = "is not copied: add it to `columns`" if column else "does not exist: name the columns under `key`"
+                self._problem(f"key column {name} {why}")
+            elif not can_be_key(column.type):
+                self._problem(f"key column {name} is {column.type}, which has no order: choose another `key`")
+            else:
+                key.append(column.name)
+                self._note_key(column)
+        if not key and not self.problems:
+            self.notes.append(f"{self._label}: has no key: copied as one chunk, and not resumable in mid-table")
+        return tuple(key)
+
+    def _note_key(self, column: SourceColumn) -> None:
+        if column.nullable:
+            self._problem(f"key column {column.name} may be NULL: choose another `key`")
+        if "_ci" in (column.type.collation or "").lower():
+            self.notes.append(
+                f"{self._label}: key column {column.name} ignores case on the source ({column.type.collation}), "
+                "in Postgres 'a' and 'A' are two keys"
+            )
+
+    def _order(self, first: SourceTable, key: tuple[str, ...]) -> tuple[str, ...]:
+        """The clustered unique index where all of its columns are copied and NOT NULL, else the key."""
+        clustered = [first.column(name) for name in first.clustered_unique]
+        usable = clustered and all(c is not None and not c.nullable and can_be_key(c.type) for c in clustered)
+        return first.clustered_unique if usable and key else key
+
+    def _check_names(self, columns: Sequence[ColumnPlan]) -> None:
+        names = [column.target for column in columns]
+        shard_column = self._table.shard_column
+        if shard_column:
+            folded = fold(shard_column, self._table.names)
+            if folded in names:
+                self._problem(
+                    f"has a column {folded} of its own: give the shard's another name with `shard_column`, or null"
+                )
+            else:
+                names.append(folded)
+        for short, meeting in collisions(names):
+            self._problem(
+                f"columns {' and '.join(meeting)} are one name in Postgres ({short}): leave one out with `columns`, "
+                "or use names: keep"
+            )
