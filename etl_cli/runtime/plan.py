@@ -14,7 +14,7 @@ from fnmatch import fnmatchcase
 from etl_cli.runtime.config.model import Config, TableConfig
 from etl_cli.runtime.names import collisions, fold
 from etl_cli.runtime.source.catalogue import Catalogue, SourceColumn, SourceTable
-from etl_cli.runtime.types import UnsupportedTypeError, can_be_key, is_large, select_expression, sink_type
+from etl_cli.runtime.type_map import UnsupportedTypeError, can_be_key, is_large, select_expression, sink_type
 
 Problems = list[str]
 
@@ -195,7 +195,8 @@ class _TablePlanner:
         missing = [c.shard for c in self._catalogues if c.shard not in found]
         if missing:
             self._problem(
-                f"does not exist (or may not be seen) on {', '.join(missing)}: create it there, grant SELECT, or take it out of `tables`"
+                f"does not exist (or may not be seen) on {', '.join(missing)}: "
+                "create it there, grant SELECT, or take it out of `tables`"
             )
         if not found:
             return self

@@ -36,10 +36,7 @@ def format_duration(seconds: float) -> str:
 def _parse(value: object, units: dict[str, float] | dict[str, int], wanted: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"must be {wanted}")
-    if isinstance(value, int | float):
-        number = float(value)
-    else:
-        number = _parse_text(value.strip(), units, wanted)
+    number = _parse_text(value.strip(), units, wanted) if isinstance(value, str) else float(value)
     if number < 0:
         raise ValueError(f"must be {wanted}, not negative")
     return number

@@ -17,7 +17,7 @@ import pyodbc
 
 from etl_cli.runtime.source.connect import Shard, session_statement
 from etl_cli.runtime.source.errors import translate
-from etl_cli.runtime.types import SourceType
+from etl_cli.runtime.type_map import SourceType
 
 TableName = tuple[str, str]
 """Schema and table."""

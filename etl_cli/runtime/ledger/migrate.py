@@ -1,0 +1,69 @@
+"""Brings schema `etl` up to date: numbered SQL files, each applied once, in one transaction."""
+
+from __future__ import annotations
+
+from importlib import resources
+from typing import LiteralString, cast
+
+import psycopg
+
+from etl_cli.runtime.errors import SinkError
+from etl_cli.runtime.sink.connect import SinkConnection, translate
+
+_LOCK = 0x65746C00
+"""Key of the advisory lock under which one session migrates at a time."""
+
+
+def migrations() -> list[tuple[int, str, LiteralString]]:
+    """(version, name, SQL) of every migration, in order."""
+    files = resources.files("etl_cli.runtime.ledger").joinpath("migrations").iterdir()
+    named = sorted((file for file in files if file.name.endswith(".sql")), key=lambda file: file.name)
+    return [
+        (int(f.name[:3]), f.name.removesuffix(".sql"), cast("LiteralString", f.read_text(encoding="utf-8")))
+        for f in named
+    ]
+
+
+def migrate(connection: SinkConnection) -> None:
+    """Apply what is missing. Raises SinkError, also where the ledger is newer than this program."""
+    known = migrations()
+    try:
+        if _version(connection) == known[-1][0]:
+            return
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
+            _apply(connection, known)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise SinkError(
+            "sink: the ledger (schema etl) cannot be made: " + (error.diag.message_primary or "no right"),
+            f"GRANT CREATE ON DATABASE {connection.info.dbname} TO {connection.info.user}",
+            sqlstate=error.sqlstate,
+        ) from error
+    except psycopg.Error as error:
+        raise translate(error, "preparing the ledger (schema etl)") from error
+
+
+def _apply(connection: SinkConnection, known: list[tuple[int, str, LiteralString]]) -> None:
+    present = _version(connection)
+    if present > known[-1][0]:
+        raise SinkError(
+            f"sink: the ledger has version {present}, this program knows {known[-1][0]}", "update etl-cli on this host"
+        )
+    if present == 0:
+        connection.execute("CREATE SCHEMA IF NOT EXISTS etl")
+        connection.execute(
+            "CREATE TABLE etl.migrations (version integer PRIMARY KEY, name text NOT NULL,"
+            " applied_at timestamptz NOT NULL DEFAULT now())"
+        )
+    for version, name, sql in known:
+        if version > present:
+            connection.execute(sql)
+            connection.execute("INSERT INTO etl.migrations (version, name) VALUES (%s, %s)", [version, name])
+
+
+def _version(connection: SinkConnection) -> int:
+    exists = connection.execute("SELECT to_regclass('etl.migrations') IS NOT NULL").fetchone()
+    if not exists or not exists[0]:
+        return 0
+    row = connection.execute("SELECT coalesce(max(version), 0) FROM etl.migrations").fetchone()
+    return int(row[0]) if row else 0

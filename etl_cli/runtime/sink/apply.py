@@ -1,0 +1,103 @@
+"""Decides how a replaced table becomes visible. Pure.
+
+A swap puts a freshly built table in the old one's place: fast, but everything that hangs on the old
+table must be re-made. The keyed difference changes the old table's rows in one transaction and
+leaves everything that hangs on it alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from etl_cli.runtime.plan import TablePlan
+from etl_cli.runtime.sink.target import Target
+
+How = Literal["create", "swap", "difference"]
+
+
+@dataclass(frozen=True)
+class Apply:
+    """How rows become visible, why, and what forbids it (empty = nothing)."""
+
+    how: How
+    why: str
+    problem: str = ""
+
+
+def decide(plan: TablePlan, target: Target | None) -> Apply:
+    """The way for this table: `apply` of the configuration where it names one, else what the target allows."""
+    if target is None:
+        return Apply("create", "the target does not exist yet")
+    if target.kind not in ("r", "p"):
+        return Apply("difference", "", f"{plan.target} is not a table: give the table another `target`")
+    reasons = list(_against_swap(plan, target))
+    problem = _against_difference(plan, target)
+    if plan.apply == "swap":
+        return Apply("swap", "apply: swap", f"{plan.target} cannot be swapped: it {reasons[0]}" if reasons else "")
+    if plan.apply == "difference":
+        return Apply("difference", "apply: difference", problem)
+    if reasons:
+        return Apply("difference", f"the target {reasons[0]}", problem)
+    return Apply("swap", "nothing but what can be re-made hangs on the target")
+
+
+def _against_swap(plan: TablePlan, target: Target) -> Iterator[str]:
+    """Each reason why the target must stay the table that it is, as the end of a sentence."""
+    if not target.is_owner:
+        yield "belongs to another user"
+    if target.kind == "p" or target.is_inherited:
+        yield "is partitioned or part of an inheritance"
+    if target.is_published:
+        yield "is in a publication"
+    if target.has_row_security:
+        yield "has row security"
+    if target.persistence != "p" or target.has_settings or target.has_security_label:
+        yield "has settings of its own"
+    yield from _own_parts(plan, target)
+    for dependent in target.dependents:
+        if dependent.view_kind != "v":
+            yield f"is needed by {dependent.description}"
+
+
+def _own_parts(plan: TablePlan, target: Target) -> Iterator[str]:
+    planned = planned_columns(plan)
+    for column in target.columns:
+        if column.name not in planned:
+            yield f"has a column {column.name} that the source has not"
+        elif column.has_default or column.has_settings:
+            yield f"has a default, identity or settings on column {column.name}"
+    for constraint in target.constraints:
+        if not constraint.own:
+            yield f"is referred to by the foreign key {constraint.name}"
+        elif constraint.kind != "p":
+            yield f"has the constraint {constraint.name}"
+    for index in target.indexes:
+        if index.has_settings:
+            yield f"has settings on the index {index.name}"
+
+
+def _against_difference(plan: TablePlan, target: Target) -> str:
+    names = {column.name for column in target.columns}
+    missing = [name for name in planned_columns(plan) if name not in names]
+    if missing:
+        return f"{plan.target} lacks the column {', '.join(missing)}: ALTER TABLE {plan.target} ADD COLUMN ..."
+    types = planned_columns(plan)
+    for column in target.columns:
+        wanted = types.get(column.name)
+        if wanted is not None and wanted != column.type:
+            return f"{plan.target}.{column.name} is {column.type}, the source wants {wanted}: alter the column"
+        if column.generated and wanted is not None:
+            return f"{plan.target}.{column.name} is generated and cannot be written: leave it out with `columns`"
+        if wanted is None and column.not_null and not column.has_default:
+            return f"{plan.target}.{column.name} is NOT NULL, has no default and is not in the source: drop NOT NULL"
+    return ""
+
+
+def planned_columns(plan: TablePlan) -> dict[str, str]:
+    """The target's columns and their Postgres types, the shard column last."""
+    columns = {column.target: column.sink_type for column in plan.columns}
+    if plan.shard_column:
+        columns[plan.shard_column] = "text"
+    return columns

@@ -1,0 +1,15 @@
+SELECT c.oid::bigint AS oid,
+       c.relkind::text,
+       pg_catalog.pg_get_userbyid(c.relowner) = current_user AS is_owner,
+       obj_description(c.oid, 'pg_class') AS comment,
+       c.relpersistence::text,
+       c.reloptions IS NOT NULL OR c.reltablespace <> 0 OR c.relreplident <> 'd' AS has_settings,
+       c.relrowsecurity OR c.relforcerowsecurity AS has_row_security,
+       EXISTS (SELECT FROM pg_inherits AS i WHERE c.oid IN (i.inhrelid, i.inhparent)) AS is_inherited,
+       EXISTS (SELECT FROM pg_publication_tables AS p WHERE p.schemaname = n.nspname AND p.tablename = c.relname)
+           AS is_published,
+       EXISTS (SELECT FROM pg_seclabel AS l WHERE l.classoid = 'pg_class'::regclass AND l.objoid = c.oid)
+           AS has_security_label
+FROM pg_class AS c
+JOIN pg_namespace AS n ON n.oid = c.relnamespace
+WHERE n.nspname = %(schema)s AND c.relname = %(name)s

@@ -1,0 +1,11 @@
+SELECT a.attname::text,
+       format_type(a.atttypid, a.atttypmod),
+       a.attnotnull,
+       a.atthasdef OR a.attidentity <> '' OR a.attgenerated <> '' AS has_default,
+       a.attidentity::text,
+       a.attgenerated::text,
+       a.attacl IS NOT NULL OR a.attoptions IS NOT NULL OR a.attcompression <> '' AS has_settings,
+       col_description(a.attrelid, a.attnum) AS comment
+FROM pg_attribute AS a
+WHERE a.attrelid = %(oid)s AND a.attnum > 0 AND NOT a.attisdropped
+ORDER BY a.attnum
