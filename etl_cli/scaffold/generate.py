@@ -50,6 +50,8 @@ def generate(
 
     Raises UsageError for a name that is taken and for a bad template, WheelError, WriteError.
     """
+    if not root.is_dir():
+        raise UsageError(f"{root} is not a directory", "go to the one that holds pipelines/, or set ETL_HOME to it")
     directory = root / "pipelines" / answers.name
     known = _known(directory, answers.name, force=force)
     template_name = template.resolve().name if template else BUILTIN_TEMPLATE

@@ -14,6 +14,7 @@ from etl_cli.runtime.errors import EtlError
 class Origin:
     """The directories that generating reads; `checkout` is None when the package is installed."""
 
+    package: Path
     templates: Path
     constraints: Path
     checkout: Path | None
@@ -28,11 +29,11 @@ def find_origin(package: Path | None = None) -> Origin:
     package = package or Path(etl_cli.__file__).parent
     checkout = package.parent
     if (checkout / "pyproject.toml").is_file() and (checkout / "templates").is_dir():
-        return Origin(checkout / "templates", checkout / "constraints.txt", checkout)
+        return Origin(package, checkout / "templates", checkout / "constraints.txt", checkout)
     templates = package / "templates"
     if not templates.is_dir():
         raise EtlError(f"{templates} is missing, so this etl-cli is not installed whole", "install etl-cli again")
-    return Origin(templates, templates / "constraints.txt", None)
+    return Origin(package, templates, templates / "constraints.txt", None)
 
 
 def runtime_pins(constraints: str) -> tuple[str, ...]:

@@ -43,7 +43,7 @@ def own_wheel(origin: Origin) -> Wheel:
     """The wheel of the etl-cli that is running. Raises WheelError."""
     if origin.checkout is not None:
         return pack(_built_entries(origin.checkout))
-    return pack(_installed_entries(origin.templates.parent))
+    return pack(_installed_entries(origin.package.parent))
 
 
 def pack(entries: Mapping[str, bytes]) -> Wheel:
