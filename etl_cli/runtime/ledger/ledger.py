@@ -41,7 +41,8 @@ class Ledger:
     def register(self, pipeline: str, pipeline_id: str) -> None:
         """Make the pipeline known. Raises PlanError where another pipeline has the name in this sink."""
         self._connection.execute(
-            "INSERT INTO etl.pipelines (name, id) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING", [pipeline, pipeline_id]
+            "INSERT INTO etl.pipelines (name, id) VALUES (%s, %s) ON CONFLICT (name) DO NOTHING",
+            [pipeline, pipeline_id],
         )
         row = self._connection.execute("SELECT id FROM etl.pipelines WHERE name = %s", [pipeline]).fetchone()
         if row and row[0] != pipeline_id:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import LiteralString, cast
 
 import psycopg
 
@@ -14,14 +13,11 @@ _LOCK = 0x65746C00
 """Key of the advisory lock under which one session migrates at a time."""
 
 
-def migrations() -> list[tuple[int, str, LiteralString]]:
+def migrations() -> list[tuple[int, str, str]]:
     """(version, name, SQL) of every migration, in order."""
     files = resources.files("etl_cli.runtime.ledger").joinpath("migrations").iterdir()
     named = sorted((file for file in files if file.name.endswith(".sql")), key=lambda file: file.name)
-    return [
-        (int(f.name[:3]), f.name.removesuffix(".sql"), cast("LiteralString", f.read_text(encoding="utf-8")))
-        for f in named
-    ]
+    return [(int(f.name[:3]), f.name.removesuffix(".sql"), f.read_text(encoding="utf-8")) for f in named]
 
 
 def migrate(connection: SinkConnection) -> None:
@@ -43,7 +39,7 @@ def migrate(connection: SinkConnection) -> None:
         raise translate(error, "preparing the ledger (schema etl)") from error
 
 
-def _apply(connection: SinkConnection, known: list[tuple[int, str, LiteralString]]) -> None:
+def _apply(connection: SinkConnection, known: list[tuple[int, str, str]]) -> None:
     present = _version(connection)
     if present > known[-1][0]:
         raise SinkError(

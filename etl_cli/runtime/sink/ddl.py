@@ -9,13 +9,21 @@ from etl_cli.runtime.plan import TablePlan
 def create_table(plan: TablePlan, schema: str, name: str) -> str:
     """CREATE TABLE for the planned columns, without key: indexes are built after the rows are in."""
     key = set(plan.key)
-    lines = [
-        f"    {quote_sink(c.target)} {c.sink_type}{'' if c.nullable and c.target not in key else ' NOT NULL'}"
-        for c in plan.columns
-    ]
+    lines = []
+    for column in plan.columns:
+        nullable = column.nullable and column.target not in key
+        suffix = "" if nullable else _not_null(plan, column.target, name)
+        lines.append(f"    {quote_sink(column.target)} {column.sink_type}{suffix}")
     if plan.shard_column:
-        lines.append(f"    {quote_sink(plan.shard_column)} text NOT NULL")
+        lines.append(f"    {quote_sink(plan.shard_column)} text{_not_null(plan, plan.shard_column, name)}")
     return f"CREATE TABLE {quote_sink(schema, name)} (\n" + ",\n".join(lines) + "\n)"
+
+
+def _not_null(plan: TablePlan, column: str, table: str) -> str:
+    """NOT NULL, named after the target: since Postgres 18 its name would tell of the shadow otherwise."""
+    if table == plan.target_name:
+        return " NOT NULL"
+    return f" CONSTRAINT {quote_sink(with_suffix(f'{plan.target_name}_{column}', '_not_null'))} NOT NULL"
 
 
 def add_key(plan: TablePlan, schema: str, name: str, constraint: str) -> str | None:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from functools import cache
 from importlib import resources
-from typing import LiteralString, cast
 
 
 @cache
-def query(name: str) -> LiteralString:
+def query(name: str) -> str:
     """The text of sql/<name>.sql."""
-    text = resources.files("etl_cli.runtime.sink").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")
-    return cast("LiteralString", text)
+    return resources.files("etl_cli.runtime.sink").joinpath("sql", f"{name}.sql").read_text(encoding="utf-8")

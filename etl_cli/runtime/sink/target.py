@@ -86,12 +86,14 @@ def read_target(connection: SinkConnection, schema: str, name: str) -> Target | 
     if row is None:
         return None
     oid = {"oid": row[0]}
+    columns = connection.execute(query("target_columns"), oid).fetchall()
+    constraints = connection.execute(query("target_constraints"), oid).fetchall()
+    indexes = connection.execute(query("target_indexes"), oid).fetchall()
+    dependents = connection.execute(query("target_dependents"), oid).fetchall()
     return Target(
-        *row,
-        columns=tuple(TargetColumn(*r) for r in connection.execute(query("target_columns"), oid)),
-        constraints=tuple(
-            TargetConstraint(r[0], r[1], r[2], tuple(r[3])) for r in connection.execute(query("target_constraints"), oid)
-        ),
-        indexes=tuple(TargetIndex(*r) for r in connection.execute(query("target_indexes"), oid)),
-        dependents=tuple(Dependent(*r) for r in connection.execute(query("target_dependents"), oid)),
+        *row,  # type: ignore[call-arg]  # a row of ten columns, which mypy cannot count
+        tuple(TargetColumn(*r) for r in columns),
+        tuple(TargetConstraint(r[0], r[1], r[2], tuple(r[3])) for r in constraints),
+        tuple(TargetIndex(*r) for r in indexes),
+        tuple(Dependent(*r) for r in dependents),
     )

@@ -1,0 +1,134 @@
+"""Reads a task's rows from its shard as Arrow batches of bounded size.
+
+Two readers give the same: mssql-python's, which fills Arrow batches in C++, and the portable one
+over pyodbc for any other ODBC driver. Any error of theirs fails the chunk: the end of the rows is
+an empty fetch, never a lost connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from etl_cli.runtime.plan import TablePlan
+from etl_cli.runtime.source.connect import Shard, connect_arrow, connect_odbc, session_statement
+from etl_cli.runtime.source.driver import uses_microsoft_driver
+from etl_cli.runtime.source.errors import translate
+from etl_cli.runtime.source.scan import count_rows, select_rows
+
+BATCH_BYTES = 4_000_000
+"""What a batch should hold; four streams keep a few of them each in several forms."""
+
+MAX_BATCH_ROWS = 32_768
+FIRST_BATCH_ROWS = 4_096
+FIRST_BATCH_ROWS_LARGE = 64
+"""The first batch of a table with (max) columns, whose rows may be of any size."""
+
+SNAPSHOT = "snapshot"
+READ_COMMITTED = "read committed"
+
+
+class Cursor(Protocol):
+    """What both readers offer."""
+
+    def fetch(self, rows: int) -> pa.RecordBatch:
+        """At most `rows` further rows, columns named as in the source; an empty batch is the end."""
+
+    def count(self) -> int:
+        """COUNT_BIG(*) of what the scan reads, at this moment of the transaction."""
+
+    def scan(self) -> None:
+        """Start the scan."""
+
+
+class BatchReader:
+    """Hands out a task's rows in batches of about BATCH_BYTES, learning how wide its rows are."""
+
+    def __init__(self, cursor: Cursor, plan: TablePlan) -> None:
+        self._cursor = cursor
+        self._rows = FIRST_BATCH_ROWS_LARGE if plan.has_large_columns else FIRST_BATCH_ROWS
+        self._ended = False
+
+    def read(self, limit: int) -> pa.RecordBatch | None:
+        """At most `limit` further rows; None after the last."""
+        if self._ended:
+            return None
+        asked = min(self._rows, limit)
+        batch = self._cursor.fetch(asked)
+        # a short batch is the end: the drivers refuse another fetch after they have said so
+        self._ended = batch.num_rows < asked
+        if batch.num_rows == 0:
+            return None
+        self._learn(batch)
+        return batch
+
+    def _learn(self, batch: pa.RecordBatch) -> None:
+        """Aim at BATCH_BYTES with the next batch; grow by steps, for the next rows may be wider."""
+        row_bytes = max(1, batch.get_total_buffer_size() // batch.num_rows)
+        self._rows = max(1, min(BATCH_BYTES // row_bytes, 4 * batch.num_rows, MAX_BATCH_ROWS))
+
+
+@contextmanager
+def open_cursor(shard: Shard, plan: TablePlan, isolation: str) -> Iterator[Cursor]:
+    """A cursor in a transaction of that isolation, on a connection of its own. Raises SourceError."""
+    arrow = uses_microsoft_driver(shard.source.driver)
+    connection: Any = connect_arrow(shard) if arrow else connect_odbc(shard)
+    try:
+        with reading(shard, plan):
+            cursor = connection.cursor()
+            cursor.execute(session_statement(shard))
+            if isolation == SNAPSHOT:
+                cursor.execute("SET TRANSACTION ISOLATION LEVEL SNAPSHOT")
+                cursor.execute("BEGIN TRANSACTION")
+        if arrow:
+            yield _ArrowCursor(shard, plan, cursor)
+        else:
+            from etl_cli.runtime.source.rows import RowCursor
+
+            yield RowCursor(shard, plan, cursor)
+    finally:
+        # a broken connection cannot be closed in order; the error that broke it is what counts
+        _close(connection)
+
+
+class _ArrowCursor:
+    """mssql-python's reader."""
+
+    def __init__(self, shard: Shard, plan: TablePlan, cursor: Any) -> None:
+        self._shard = shard
+        self._plan = plan
+        self._cursor = cursor
+
+    def count(self) -> int:
+        with reading(self._shard, self._plan):
+            self._cursor.execute(count_rows(self._plan))
+            return int(self._cursor.fetchone()[0])
+
+    def scan(self) -> None:
+        with reading(self._shard, self._plan):
+            self._cursor.execute(select_rows(self._plan))
+
+    def fetch(self, rows: int) -> pa.RecordBatch:
+        with reading(self._shard, self._plan):
+            return self._cursor.arrow_batch(rows)
+
+
+@contextmanager
+def reading(shard: Shard, plan: TablePlan) -> Iterator[None]:
+    """Turns what a driver raises into a SourceError that names the table."""
+    try:
+        yield
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except Exception as error:
+        raise translate(error, shard.name, f"reading {plan.source}") from error
+
+
+def _close(connection: Any) -> None:
+    try:
+        connection.close()
+    except Exception:
+        return

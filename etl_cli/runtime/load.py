@@ -1,0 +1,71 @@
+"""Loads a chunk: COPY of its rows and its ledger row, in one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+
+from etl_cli.runtime.errors import DataError
+from etl_cli.runtime.ledger.chunks import ChunkId, begin_chunk, complete_chunk
+from etl_cli.runtime.names import quote_sink
+from etl_cli.runtime.plan import TablePlan
+from etl_cli.runtime.sink.apply import planned_columns
+from etl_cli.runtime.sink.connect import SinkConnection, translate
+from etl_cli.runtime.sink.shadow import Shadow
+
+
+class ChunkWriter:
+    """Takes a chunk's bytes, and counts what they stand for."""
+
+    def __init__(self, copy: psycopg.Copy) -> None:
+        self._copy = copy
+        self.rows = 0
+        self.bytes = 0
+        self.last_key: str | None = None
+
+    def write(self, data: bytes, rows: int, last_key: str | None) -> None:
+        """Send one batch's bytes."""
+        self._copy.write(data)
+        self.rows += rows
+        self.bytes += len(data)
+        self.last_key = last_key
+
+    def end(self, data: bytes) -> None:
+        """Send the trailer of the COPY stream."""
+        self._copy.write(data)
+
+
+class ChunkLoader:
+    """Loads the chunks of one stream into the shadow, over a connection of its own."""
+
+    def __init__(self, connection: SinkConnection, plan: TablePlan, shadow: Shadow) -> None:
+        self._connection = connection
+        self._plan = plan
+        columns = ", ".join(quote_sink(name) for name in planned_columns(plan))
+        self._statement = f"COPY {shadow.quoted} ({columns}) FROM STDIN (FORMAT BINARY)"
+        # A crash of the server may take the last chunks of a shadow, but then rows and ledger rows
+        # together: nothing is said to be there that is not. What makes them visible waits for the disk.
+        connection.execute("SET synchronous_commit = off")
+
+    @contextmanager
+    def chunk(self, chunk: ChunkId, attempt: int) -> Iterator[ChunkWriter]:
+        """A transaction that commits the chunk when the block ends, and nothing if it fails.
+
+        Raises SinkError, and DataError where Postgres stored another number of rows than was sent.
+        """
+        try:
+            with self._connection.transaction():
+                begin_chunk(self._connection, chunk, attempt)
+                cursor = self._connection.cursor()
+                with cursor.copy(self._statement) as copy:
+                    writer = ChunkWriter(copy)
+                    yield writer
+                if cursor.rowcount != writer.rows:
+                    raise DataError(
+                        f"{self._plan.source}: {writer.rows} rows were sent, Postgres stored {cursor.rowcount}"
+                    )
+                complete_chunk(self._connection, chunk, writer.last_key, writer.rows, writer.bytes)
+        except psycopg.Error as error:
+            raise translate(error, f"loading {self._plan.target}") from error

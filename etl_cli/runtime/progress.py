@@ -1,0 +1,105 @@
+"""What a stream tells while it works, and the sums that displays and summaries show."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+TaskState = Literal["queued", "running", "loaded", "applied", "failed", "cancelled"]
+
+
+@dataclass(frozen=True)
+class Moved:
+    """What one stream has moved so far; seconds are where its time went."""
+
+    rows_read: int = 0
+    rows_loaded: int = 0
+    bytes: int = 0
+    read_s: float = 0.0
+    encode_s: float = 0.0
+    load_s: float = 0.0
+
+    @property
+    def slower_side(self) -> str:
+        """Which side the stream waits for most."""
+        waits = {"source": self.read_s, "sink": self.load_s, "client": self.encode_s}
+        return max(waits, key=lambda side: waits[side])
+
+
+@dataclass(frozen=True)
+class TaskProgress:
+    """One table of one shard."""
+
+    table: str
+    shard: str
+    expected: int | None
+    state: TaskState = "queued"
+    moved: Moved = Moved()
+    started: float | None = None
+    ended: float | None = None
+
+    def seconds(self, now: float) -> float:
+        """How long the task has been running."""
+        return 0.0 if self.started is None else (self.ended or now) - self.started
+
+    def rows_per_s(self, now: float) -> float:
+        """Its speed so far."""
+        seconds = self.seconds(now)
+        return self.moved.rows_read / seconds if seconds > 0 else 0.0
+
+    def share(self) -> float | None:
+        """Share done, 0 to 1, where the number of rows is known."""
+        if self.state in ("loaded", "applied"):
+            return 1.0
+        return min(1.0, self.moved.rows_read / self.expected) if self.expected else None
+
+    def seconds_left(self, now: float) -> float | None:
+        """An estimate of the time left."""
+        speed = self.rows_per_s(now)
+        if self.expected is None or speed == 0:
+            return None
+        return max(0.0, (self.expected - self.moved.rows_read) / speed)
+
+
+@dataclass
+class Progress:
+    """All tasks of a run; `listen` is called after each change."""
+
+    tasks: dict[tuple[str, str], TaskProgress] = field(default_factory=dict)
+    phase: str = "starting"
+    clock: Callable[[], float] = time.monotonic
+    listen: Callable[[Progress], None] = lambda progress: None
+
+    def add(self, tasks: Iterable[TaskProgress]) -> None:
+        """Announce tasks."""
+        self.tasks |= {(task.table, task.shard): task for task in tasks}
+        self.listen(self)
+
+    def enter(self, phase: str) -> None:
+        """The run is in another phase: reading catalogues, copying, making visible."""
+        self.phase = phase
+        self.listen(self)
+
+    def expect(self, table: str, shard: str, rows: int) -> None:
+        """The source has counted."""
+        self._change(table, shard, expected=rows)
+
+    def moved(self, table: str, shard: str, moved: Moved) -> None:
+        """A stream has moved on."""
+        self._change(table, shard, moved=moved)
+
+    def state(self, table: str, shard: str, state: TaskState) -> None:
+        """A task has begun or ended."""
+        now = self.clock()
+        if state == "running":
+            self._change(table, shard, state=state, started=now)
+        elif state == "applied":
+            self._change(table, shard, state=state)
+        else:
+            self._change(table, shard, state=state, ended=now)
+
+    def _change(self, table: str, shard: str, **changes: object) -> None:
+        self.tasks[table, shard] = replace(self.tasks[table, shard], **changes)  # type: ignore[arg-type]
+        self.listen(self)

@@ -1,0 +1,75 @@
+"""The table beside the target into which a replacement is loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from psycopg import sql
+
+from etl_cli.runtime.names import quote_sink, quote_text, with_suffix
+from etl_cli.runtime.plan import TablePlan
+from etl_cli.runtime.sink import ddl
+from etl_cli.runtime.sink.connect import SinkConnection
+
+INDEX_MEMORY_KB = 262_144
+"""`maintenance_work_mem` while indexes are built, where the server's own setting is lower."""
+
+
+@dataclass(frozen=True)
+class Shadow:
+    """Where a table of a run is loaded: `schema.name`."""
+
+    schema: str
+    name: str
+
+    @property
+    def quoted(self) -> str:
+        """The name for SQL."""
+        return quote_sink(self.schema, self.name)
+
+    @property
+    def key_name(self) -> str:
+        """The name of the shadow's primary key."""
+        return with_suffix(self.name, "_pkey")
+
+
+def shadow_of(plan: TablePlan, how: str, run_id: int, number: int) -> Shadow:
+    """The shadow of the run's table number `number`.
+
+    What will take the target's place is made in the target's schema, so that the schema's default
+    privileges hold; what only lends its rows is kept out of sight in schema etl.
+    """
+    schema = "etl" if how == "difference" else plan.target_schema
+    return Shadow(schema, with_suffix(plan.target_name, f"__etl_{run_id}_{number}"))
+
+
+def create_shadow(connection: SinkConnection, plan: TablePlan, shadow: Shadow) -> None:
+    """Create the shadow, empty and without indexes; a comment says whose it is."""
+    with connection.transaction():
+        run(connection, ddl.create_table(plan, shadow.schema, shadow.name))
+        text = f"etl-cli: {plan.target} while it is being loaded; safe to drop when no run is active"
+        run(connection, f"COMMENT ON TABLE {shadow.quoted} IS {quote_text(text)}")
+
+
+def build_key(connection: SinkConnection, plan: TablePlan, shadow: Shadow) -> None:
+    """Build the shadow's primary key, with enough memory to sort it."""
+    statement = ddl.add_key(plan, shadow.schema, shadow.name, shadow.key_name)
+    if statement is None:
+        return
+    with connection.transaction():
+        connection.execute(
+            "SELECT set_config('maintenance_work_mem', greatest(setting::int, %s) || 'kB', true)"
+            " FROM pg_settings WHERE name = 'maintenance_work_mem'",
+            [INDEX_MEMORY_KB],
+        )
+        run(connection, statement)
+
+
+def drop_shadow(connection: SinkConnection, shadow: Shadow) -> None:
+    """Remove the shadow, if it is still there."""
+    run(connection, f"DROP TABLE IF EXISTS {shadow.quoted}")
+
+
+def run(connection: SinkConnection, statement: str) -> int:
+    """Execute a statement whose identifiers are quoted already; the number of rows that it changed."""
+    return connection.execute(sql.SQL(statement)).rowcount

@@ -1,0 +1,26 @@
+"""The statements that read a table's rows. Pure."""
+
+from __future__ import annotations
+
+from etl_cli.runtime.names import quote_source
+from etl_cli.runtime.plan import TablePlan
+
+
+def select_rows(plan: TablePlan) -> str:
+    """One ordered scan over the planned columns; unordered where the table has no key."""
+    listed = ", ".join(
+        c.expression if c.expression == quote_source(c.source) else f"{c.expression} AS {quote_source(c.source)}"
+        for c in plan.columns
+    )
+    order = ", ".join(quote_source(name) for name in plan.order)
+    return f"SELECT {listed} FROM {_from(plan)}" + (f" ORDER BY {order}" if order else "")
+
+
+def count_rows(plan: TablePlan) -> str:
+    """How many rows the scan must give."""
+    return f"SELECT COUNT_BIG(*) FROM {_from(plan)}"
+
+
+def _from(plan: TablePlan) -> str:
+    table = quote_source(plan.source_schema, plan.source_name)
+    return f"{table} WHERE ({plan.where})" if plan.where else table

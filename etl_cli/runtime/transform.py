@@ -1,0 +1,172 @@
+"""Turns a batch as a reader gives it into the bytes that COPY (FORMAT BINARY) wants.
+
+A column at a time, never a value at a time. Times are cut to microseconds, not rounded: rounding
+would carry 9999-12-31 23:59:59.9999999 into a year that does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pgpq
+import pgpq.encoders
+import pgpq.schema
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from etl_cli.runtime.errors import DataError
+from etl_cli.runtime.plan import ColumnPlan, TablePlan
+
+Convert = Callable[[pa.Array], pa.Array]
+
+_NUL = b"\0"
+_REPLACEMENT = "\ufffd".encode()
+
+
+@dataclass
+class Findings:
+    """What a task's rows held that is worth telling: characters stripped, by column."""
+
+    stripped: dict[str, int]
+
+
+class BatchEncoder:
+    """Encodes the batches of one task: conversion to the target's exact wire types, then pgpq."""
+
+    def __init__(self, plan: TablePlan, shard: str) -> None:
+        self._plan = plan
+        self._shard = shard
+        self._shard_values = pa.array([], pa.string())
+        self._encoder: pgpq.ArrowToPostgresBinaryEncoder | None = None
+        self._schema: pa.Schema | None = None
+        self.findings = Findings({})
+
+    def begin(self) -> None:
+        """Start a COPY stream: its header goes before the first batch."""
+        self._encoder = None
+
+    def encode(self, batch: pa.RecordBatch) -> bytes:
+        """The batch's rows in binary COPY format, with the stream's header where it is the first.
+
+        Raises DataError for a value that Postgres cannot hold.
+        """
+        arrays = [self._convert(batch, column) for column in self._plan.columns]
+        if self._plan.shard_column:
+            arrays.append(self._shards(batch.num_rows))
+        schema = self._schema_of(arrays)
+        wire = pa.RecordBatch.from_arrays(arrays, schema=schema)
+        if self._encoder is not None:
+            return self._encoder.write_batch(wire)
+        self._encoder = pgpq.ArrowToPostgresBinaryEncoder.new_with_encoders(schema, self._builders(schema))
+        return self._encoder.write_header() + self._encoder.write_batch(wire)
+
+    def finish(self) -> bytes:
+        """The end of the COPY stream."""
+        assert self._encoder is not None
+        return self._encoder.finish()
+
+    def _convert(self, batch: pa.RecordBatch, column: ColumnPlan) -> pa.Array:
+        array = batch.column(column.source)
+        if array.offset:
+            array = pa.concat_arrays([array])  # the conversions below read whole buffers
+        if column.text:
+            array = self._checked_text(batch, column, array)
+        convert = _CONVERSIONS.get((str(array.type), column.sink_type))
+        return convert(array) if convert else array
+
+    def _checked_text(self, batch: pa.RecordBatch, column: ColumnPlan, array: pa.Array) -> pa.Array:
+        """Trap 12: Postgres holds no U+0000."""
+        if _NUL not in _text_bytes(array):
+            return array
+        bad = pc.match_substring(array, "\0")
+        if self._plan.nul_characters == "strip":
+            found = pc.sum(bad).as_py() or 0
+            self.findings.stripped[column.target] = self.findings.stripped.get(column.target, 0) + found
+            return pc.replace_substring(array, "\0", "")
+        row = pc.index(bad, True).as_py()
+        raise DataError(
+            f"{self._plan.source} of {self._shard}: column {column.source} holds U+0000 in the row with "
+            f"{self._key_of(batch, row)}, which Postgres cannot store",
+            "set nul_characters: strip, or correct the row",
+        )
+
+    def _key_of(self, batch: pa.RecordBatch, row: int) -> str:
+        key = [c.source for c in self._plan.columns if c.target in self._plan.key]
+        if not key:
+            return f"number {row + 1} of its batch"
+        return ", ".join(f"{name} = {batch.column(name)[row].as_py()}" for name in key)
+
+    def _shards(self, rows: int) -> pa.Array:
+        """The shard's name `rows` times; made once and sliced."""
+        if len(self._shard_values) < rows:
+            self._shard_values = pa.repeat(pa.scalar(self._shard, pa.string()), rows)
+        return self._shard_values.slice(0, rows)
+
+    def _schema_of(self, arrays: list[pa.Array]) -> pa.Schema:
+        if self._schema is None:
+            names = [column.target for column in self._plan.columns]
+            if self._plan.shard_column:
+                names.append(self._plan.shard_column)
+            self._schema = pa.schema([pa.field(n, a.type) for n, a in zip(names, arrays, strict=True)])
+        return self._schema
+
+    def _builders(self, schema: pa.Schema) -> dict[str, Any]:
+        types = {column.target: column.sink_type for column in self._plan.columns}
+        return {field.name: _builder(field, types.get(field.name, "text")) for field in schema}
+
+
+def _builder(field: pa.Field, sink_type: str) -> Any:
+    if sink_type == "jsonb":
+        large = pa.types.is_large_string(field.type)
+        kind = pgpq.encoders.LargeStringEncoderBuilder if large else pgpq.encoders.StringEncoderBuilder
+        return kind.new_with_output(field, pgpq.schema.Jsonb())
+    return pgpq.ArrowToPostgresBinaryEncoder.infer_encoder(field)
+
+
+def _text_bytes(array: pa.Array) -> bytes:
+    """The UTF-8 of all values of a text column, one after the other."""
+    _, offsets, data = array.buffers()
+    if data is None or len(array) == 0:
+        return b""
+    wide = pa.types.is_large_string(array.type)
+    bounds = pa.Array.from_buffers(pa.int64() if wide else pa.int32(), len(array) + 1, [None, offsets])
+    start, end = bounds[0].as_py(), bounds[-1].as_py()
+    return bytes(data.slice(start, end - start).to_pybytes())
+
+
+def _time_to_microseconds(array: pa.Array) -> pa.Array:
+    nanoseconds = array.view(pa.int64())
+    return pc.divide(nanoseconds, 1000).view(pa.time64("us"))
+
+
+def _uuid_to_bytes(array: pa.Array) -> pa.Array:
+    """Text of 36 characters each to the 16 bytes in network order that uuid has on the wire.
+
+    NULLs take no text, so all texts together are whole multiples of 36 and convert in one go.
+    """
+    digits = bytes.fromhex(_text_bytes(array).replace(b"-", b"").decode("ascii"))
+    validity, offsets, _ = array.buffers()
+    wide = pa.types.is_large_string(array.type)
+    ends = pa.Array.from_buffers(pa.int64() if wide else pa.int32(), len(array) + 1, [None, offsets])
+    shorter = pc.multiply(pc.divide(pc.subtract(ends, ends[0]), 36), 16)
+    kind = pa.large_binary() if wide else pa.binary()
+    return pa.Array.from_buffers(kind, len(array), [validity, shorter.buffers()[1], pa.py_buffer(digits)])
+
+
+def _vector_to_list(array: pa.Array) -> pa.Array:
+    import json
+
+    values = [None if text is None else json.loads(text) for text in array.to_pylist()]
+    return pa.array(values, pa.list_(pa.float32()))
+
+
+_CONVERSIONS: dict[tuple[str, str], Convert] = {
+    ("uint8", "smallint"): lambda array: array.cast(pa.int16()),
+    ("time64[ns]", "time(6) without time zone"): _time_to_microseconds,
+    ("large_string", "uuid"): _uuid_to_bytes,
+    ("string", "uuid"): _uuid_to_bytes,
+    ("large_string", "real[]"): _vector_to_list,
+    ("string", "real[]"): _vector_to_list,
+}

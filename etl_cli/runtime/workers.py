@@ -1,0 +1,273 @@
+"""Runs streams in processes of their own, one task after the other in each.
+
+A process for each stream, because the driver takes the interpreter's lock again for every 64 rows
+(for every row of a table with large objects), which streams in one process would wait for. The
+processes are forked from a small server that has imported everything and nothing else, so they share
+its memory; a crash in a driver costs one task and is told like any other failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import os
+import pickle
+import signal
+import sys
+import threading
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing import forkserver
+from multiprocessing.connection import Connection, wait
+from multiprocessing.context import ForkServerProcess
+from types import ModuleType
+
+from etl_cli.runtime.errors import EtlError, SourceError
+from etl_cli.runtime.progress import Moved
+from etl_cli.runtime.stream import CancelledError, Job, Result, Watcher, copy_task
+
+PRELOADED = [__name__, "mssql_python"]
+"""What the server imports before it forks."""
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker has taken up a job."""
+
+    job: Job
+
+
+@dataclass(frozen=True)
+class Expected:
+    """The source has counted."""
+
+    job: Job
+    rows: int
+
+
+@dataclass(frozen=True)
+class Progressed:
+    """Another batch is on its way."""
+
+    job: Job
+    moved: Moved
+
+
+@dataclass(frozen=True)
+class Done:
+    """A task is loaded."""
+
+    job: Job
+    result: Result
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A task has failed, or was cancelled."""
+
+    job: Job
+    error: EtlError
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether it ended because it was asked to."""
+        return isinstance(self.error, CancelledError)
+
+
+Event = Started | Expected | Progressed | Done | Failed
+
+
+@dataclass
+class _Worker:
+    process: ForkServerProcess
+    pipe: Connection
+    job: Job | None = None
+    cancelled: bool = field(default=False)
+
+
+class Pool:
+    """Up to `size` workers; jobs of one shard run at most `per_shard` at a time."""
+
+    def __init__(self, size: int, per_shard: int) -> None:
+        self._context = multiprocessing.get_context("forkserver")
+        self._context.set_forkserver_preload(PRELOADED)
+        self._size = size
+        self._per_shard = per_shard
+        self._workers: list[_Worker] = []
+        self._cancelling = False
+
+    def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
+        """Run all jobs, in order as far as shards allow; yields what happens.
+
+        After `cancel`, jobs that have not begun are left out and those at work end with Failed.
+        """
+        waiting = deque(jobs)
+        while True:
+            yield from self._dispatch(waiting)
+            busy = [worker for worker in self._workers if worker.job is not None]
+            if not busy:
+                return
+            by_pipe: dict[object, _Worker] = {worker.pipe: worker for worker in busy}
+            for pipe in wait([worker.pipe for worker in busy], timeout=1.0):
+                yield from self._received(by_pipe[pipe])
+
+    def cancel(self) -> None:
+        """Ask every worker to stop at its next batch."""
+        self._cancelling = True
+        for worker in self._workers:
+            if worker.job is not None and not worker.cancelled:
+                worker.cancelled = True
+                with contextlib.suppress(OSError):
+                    worker.pipe.send(None)
+
+    def close(self) -> None:
+        """End the workers: those at work are killed, their transactions roll back."""
+        for worker in self._workers:
+            if worker.job is not None:
+                worker.process.kill()
+            worker.pipe.close()
+        for worker in self._workers:
+            worker.process.join()
+        self._workers = []
+
+    def _dispatch(self, waiting: deque[Job]) -> Iterator[Event]:
+        if self._cancelling:
+            waiting.clear()
+        for job in list(waiting):
+            at_work = [w.job.shard.name for w in self._workers if w.job is not None]
+            if len(at_work) >= self._size:
+                return
+            if at_work.count(job.shard.name) >= self._per_shard:
+                continue
+            waiting.remove(job)
+            worker = self._idle()
+            worker.job, worker.cancelled = job, False
+            worker.pipe.send(job)
+            yield Started(job)
+
+    def _idle(self) -> _Worker:
+        for worker in self._workers:
+            if worker.job is None:
+                return worker
+        ours, theirs = self._context.Pipe()
+        process = self._context.Process(target=_work, args=(theirs,), daemon=True, name="etl-stream")
+        with _no_main_module():
+            process.start()
+        theirs.close()
+        worker = _Worker(process, ours)
+        self._workers.append(worker)
+        return worker
+
+    def _received(self, worker: _Worker) -> Iterator[Event]:
+        assert worker.job is not None
+        job = worker.job
+        try:
+            message = worker.pipe.recv()
+        except (EOFError, OSError):
+            yield self._lost(worker, job)
+            return
+        if isinstance(message, int):
+            yield Expected(job, message)
+        elif isinstance(message, Moved):
+            yield Progressed(job, message)
+        else:
+            worker.job = None
+            yield Done(job, message) if isinstance(message, Result) else Failed(job, message)
+
+    def _lost(self, worker: _Worker, job: Job) -> Failed:
+        """The worker died: a crash in a driver, or the out-of-memory killer."""
+        worker.process.join()
+        self._workers.remove(worker)
+        code = worker.process.exitcode or 0
+        how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+        return Failed(
+            job,
+            SourceError(
+                f"{job.plan.source} of {job.shard.name}: the reading process ended {how}",
+                "its chunk was rolled back; look for the out-of-memory killer in `journalctl -k`, then run again",
+                shard=job.shard.name,
+            ),
+        )
+
+
+def warm_up() -> None:
+    """Start the server that workers are forked from, so that it imports while the run is planned."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Keep multiprocessing from importing the program's main module in every worker."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
+
+
+class _PipeWatcher(Watcher):
+    """Sends what a stream tells to the parent, and hears from it whether to stop."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def expect(self, rows: int) -> None:
+        self._pipe.send(rows)
+
+    def moved(self, moved: Moved) -> None:
+        self._pipe.send(moved)
+
+    def is_cancelled(self) -> bool:
+        return self._pipe.poll()
+
+
+def _work(pipe: Connection) -> None:
+    """The life of a worker: jobs from the pipe until it closes."""
+    # the parent decides what an interrupt means; it reaches the whole process group
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _die_with_parent()
+    while True:
+        try:
+            job = pipe.recv()
+        except (EOFError, OSError):
+            return
+        if job is None:
+            continue  # a cancel that came after the job had ended
+        pipe.send(_outcome(job, pipe))
+
+
+def _outcome(job: Job, pipe: Connection) -> Result | EtlError:
+    try:
+        return copy_task(job, _PipeWatcher(pipe))
+    except EtlError as error:
+        return _portable(error)
+    except Exception as error:
+        return EtlError(f"{job.plan.source} of {job.shard.name}: {type(error).__name__}: {error}", "run with --debug")
+
+
+def _portable(error: EtlError) -> EtlError:
+    """The error as it can be pickled; its cause stays here."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:
+        return EtlError(error.message, error.remedy)
+    return error
+
+
+def _die_with_parent() -> None:
+    """End this process when the run's process is gone, however it went."""
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent-watch").start()
