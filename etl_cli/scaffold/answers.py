@@ -68,4 +68,7 @@ def _check_table(table: str) -> None:
 
 def _without_repeats(tables: tuple[str, ...]) -> tuple[str, ...]:
     """Each table once, in the order given; SQL Server's names mostly do not tell case apart."""
-    return tuple({table.lower(): table for table in reversed(tables)}.values())[::-1]
+    unique: dict[str, str] = {}
+    for table in tables:
+        unique.setdefault(table.lower(), table)
+    return tuple(unique.values())

@@ -24,4 +24,8 @@ def _shortest(directory: Path, here: Path, home: Path | None) -> str:
     found = home or next((path for path in (here, *here.parents) if (path / "pipelines").is_dir()), None)
     if found and (found / "pipelines").resolve() == directory.parent.resolve():
         return directory.name
-    return str(directory.relative_to(here)) if directory.is_relative_to(here) else str(directory)
+    if not directory.is_relative_to(here):
+        return str(directory)
+    path = str(directory.relative_to(here))
+    # a bare word would be looked up as a name
+    return path if "/" in path or path == "." else f"./{path}"
