@@ -10,6 +10,7 @@ import pyodbc
 
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import EtlError, PlanError, SourceError
+from etl_cli.runtime.pending import refused
 from etl_cli.runtime.plan import Plan, TablePlan, make_plan
 from etl_cli.runtime.sink.apply import Apply, decide
 from etl_cli.runtime.sink.connect import Sink, SinkConnection
@@ -77,9 +78,7 @@ def resolve(config: Config, catalogues: Sequence[Catalogue], connection: SinkCon
     plan, problems, notes = make_plan(config, catalogues, has_xml=has_xml(connection))
     applies = tuple(decide(t, read_target(connection, t.target_schema, t.target_name)) for t in plan.tables)
     problems = problems + [apply.problem for apply in applies if apply.problem]
-    problems += [
-        f"{t.source}: mode {t.mode} is not there yet: use mode: replace" for t in plan.tables if t.mode != "replace"
-    ]
+    problems += refused(config)
     return Resolved(plan, applies, tuple(catalogues), problems, notes)
 
 

@@ -1,0 +1,187 @@
+"""Tries everything that a run needs, and lists every finding with its remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+import pyodbc
+
+from etl_cli.runtime.config import Config, load_config
+from etl_cli.runtime.errors import EtlError, SourceError
+from etl_cli.runtime.ledger.ledger import Ledger
+from etl_cli.runtime.pending import refused, waiting
+from etl_cli.runtime.plan import Plan, make_plan
+from etl_cli.runtime.planning import resolve, shards_of, sink_of
+from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, translate
+from etl_cli.runtime.source.catalogue import Catalogue, can_select, read_catalogue
+from etl_cli.runtime.source.connect import Shard, connect_arrow, connect_odbc
+from etl_cli.runtime.source.driver import microsoft_driver, missing_libraries, uses_microsoft_driver
+
+MINIMUM_POSTGRES = 14
+
+Status = Literal["ok", "note", "problem"]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was tried: where, how it stands, and what was found or is to be done."""
+
+    area: str
+    status: Status
+    text: str
+
+
+def check(directory: Path) -> list[Finding]:
+    """Everything that was tried, in order; nothing is changed but the ledger's own tables."""
+    try:
+        config = load_config(directory)
+    except EtlError as error:
+        return [Finding("configuration", "problem", str(error))]
+    findings = [*_configuration(config), *_system(config)]
+    if any(f.status == "problem" and f.area == "driver" for f in findings):
+        return findings
+    catalogues, of_shards = _shards(config)
+    return [*findings, *of_shards, *_sink_and_tables(config, catalogues)]
+
+
+def _configuration(config: Config) -> Iterator[Finding]:
+    yield Finding(
+        "configuration", "ok", f"{config.name}: {len(config.tables)} table entries, {len(config.source.shards)} shards"
+    )
+    yield from (Finding("configuration", "note", text) for text in waiting(config))
+    yield from (Finding("configuration", "problem", text) for text in refused(config))
+    if not config.tables:
+        yield Finding("configuration", "problem", "tables: none are named: add some, e.g. - source: dbo.orders")
+
+
+def _system(config: Config) -> Iterator[Finding]:
+    if not uses_microsoft_driver(config.source.driver):
+        yield Finding("driver", "ok", f"{config.source.driver} (portable reader)")
+        return
+    missing = missing_libraries()
+    if missing:
+        yield Finding("driver", "problem", f"system libraries are missing: apt-get install {' '.join(missing)}")
+        return
+    try:
+        yield Finding("driver", "ok", microsoft_driver().name)
+    except EtlError as error:
+        yield Finding("driver", "problem", str(error))
+
+
+def _shards(config: Config) -> tuple[list[Catalogue], list[Finding]]:
+    shards = shards_of(config)
+    with ThreadPoolExecutor(max_workers=len(shards)) as threads:
+        answers = list(threads.map(lambda shard: _shard(config, shard), shards))
+    return [catalogue for catalogue, _ in answers if catalogue], [f for _, findings in answers for f in findings]
+
+
+def _shard(config: Config, shard: Shard) -> tuple[Catalogue | None, list[Finding]]:
+    """Log in by both ways that a run uses, read the catalogue, try the right to each planned table."""
+    area = f"source {shard.name}"
+    try:
+        connection = connect_odbc(shard)
+    except SourceError as error:
+        return None, [Finding(area, "problem", str(error))]
+    try:
+        catalogue = read_catalogue(connection, shard)
+        denied = _denied(config, catalogue, connection)
+        if uses_microsoft_driver(shard.source.driver):
+            connect_arrow(shard).close()
+    except (SourceError, pyodbc.Error) as error:
+        return None, [Finding(area, "problem", str(error))]
+    finally:
+        connection.close()
+    server = catalogue.server
+    snapshot = (
+        "snapshot reads" if server.snapshot_allowed else "no snapshot reads: counts are compared before and after"
+    )
+    told = f"{shard.address}/{server.database}, version {server.version}, {snapshot}"
+    problems = [
+        Finding(area, "problem", f"{name}: no right to read it: GRANT SELECT ON {name} TO the source user")
+        for name in denied
+    ]
+    if config.source.isolation == "snapshot" and not server.snapshot_allowed:
+        remedy = f"ALTER DATABASE {server.database} SET ALLOW_SNAPSHOT_ISOLATION ON"
+        problems.append(Finding(area, "problem", f"isolation: snapshot is not allowed there: {remedy}"))
+    return catalogue, [Finding(area, "ok", told), *problems]
+
+
+def _denied(config: Config, catalogue: Catalogue, connection: pyodbc.Connection) -> list[str]:
+    plan, _, _ = make_plan(config, [catalogue])
+    tables = [catalogue.table(t.source_schema, t.source_name) for t in plan.tables]
+    return [f"{t.schema}.{t.name}" for t in tables if t and not can_select(connection, t)]
+
+
+def _sink_and_tables(config: Config, catalogues: list[Catalogue]) -> Iterator[Finding]:
+    try:
+        connection = connect_sink(sink_of(config), f"etl-cli {config.name} check")
+    except EtlError as error:
+        yield Finding("sink", "problem", str(error))
+        if catalogues:
+            plan, problems, notes = make_plan(config, catalogues)
+            yield from _tables(plan, problems, notes, len(config.source.shards) - len(catalogues))
+        return
+    with connection:
+        yield from _sink(config, connection)
+        if catalogues:
+            try:
+                resolved = resolve(config, catalogues, connection)
+            except psycopg.Error as error:
+                yield Finding("sink", "problem", str(translate(error, "looking at the targets")))
+                return
+            problems = [p for p in resolved.problems if p not in refused(config)]
+            yield from _tables(resolved.plan, problems, resolved.notes, len(config.source.shards) - len(catalogues))
+            yield from _rights(resolved.plan, connection)
+
+
+def _sink(config: Config, connection: SinkConnection) -> Iterator[Finding]:
+    version = connection.info.server_version // 10000
+    encoding = connection.info.parameter_status("server_encoding")
+    told = f"{sink_of(config).address}, Postgres {version}"
+    if version < MINIMUM_POSTGRES:
+        yield Finding("sink", "problem", f"{told}: {MINIMUM_POSTGRES} or newer is needed")
+    elif encoding != "UTF8":
+        yield Finding("sink", "problem", f"{told}: its encoding is {encoding}: the database must be UTF8")
+    else:
+        yield Finding("sink", "ok", told)
+    try:
+        Ledger(connection).register(config.name, config.id)
+        yield Finding("sink", "ok", "ledger: schema etl")
+    except EtlError as error:
+        yield Finding("sink", "problem", str(error))
+
+
+def _rights(plan: Plan, connection: SinkConnection) -> Iterator[Finding]:
+    user = connection.info.user
+    for schema in sorted({table.target_schema for table in plan.tables}):
+        row = connection.execute(
+            "SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = %s", [schema]
+        ).fetchone()
+        if row is None:
+            yield Finding(
+                "sink", "problem", f"schema {schema} does not exist: CREATE SCHEMA {schema} AUTHORIZATION {user}"
+            )
+        elif not row[0]:
+            yield Finding(
+                "sink",
+                "problem",
+                f"schema {schema}: no right to create tables: GRANT CREATE ON SCHEMA {schema} TO {user}",
+            )
+
+
+def _tables(plan: Plan, problems: list[str], notes: list[str], unreached: int) -> Iterator[Finding]:
+    for table in plan.tables:
+        yield Finding(
+            "tables",
+            "ok",
+            f"{table.source} -> {table.target}: {len(table.columns)} columns, key {', '.join(table.key) or 'none'}",
+        )
+    yield from (Finding("tables", "note", note) for note in notes)
+    yield from (Finding("tables", "problem", problem) for problem in problems)
+    if unreached:
+        yield Finding("tables", "note", f"{unreached} shard(s) could not be asked: their tables were not compared")

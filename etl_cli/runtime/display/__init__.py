@@ -1,0 +1,1 @@
+"""How a run, a plan and a check look on a terminal, in a pipe and as JSON."""

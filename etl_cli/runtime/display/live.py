@@ -1,0 +1,89 @@
+"""Progress as a live table on a terminal: a bar for each table and shard."""
+
+from __future__ import annotations
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from etl_cli.runtime.display.figures import count, duration, rate
+from etl_cli.runtime.progress import Progress, TaskProgress
+
+_STYLES = {"loaded": "green", "applied": "green", "failed": "bold red", "cancelled": "yellow", "queued": "dim"}
+
+
+class LiveDisplay:
+    """Redraws itself four times a second while it is open."""
+
+    def __init__(self, console: Console, progress: Progress) -> None:
+        self._console = console
+        self._progress = progress
+        self._began = progress.clock()
+        self._live = Live(console=console, get_renderable=self._render, refresh_per_second=4, transient=True)
+
+    def __enter__(self) -> LiveDisplay:
+        self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._live.stop()
+
+    def _render(self) -> RenderableType:
+        progress = self._progress
+        now = progress.clock()
+        headline = Text(f"{progress.phase}  ", style="bold")
+        headline.append(duration(now - self._began), style="dim")
+        tasks = list(progress.tasks.values())
+        if not tasks:
+            return headline
+        shown, hidden = _that_fit(tasks, self._console.height - 4)
+        table = Table(box=None, padding=(0, 1), expand=False)
+        for name, right in _COLUMNS:
+            table.add_column(name, justify="right" if right else "left", no_wrap=True)
+        for task in shown:
+            table.add_row(*_row(task, now))
+        rest = [Text(f"... and {hidden} more", style="dim")] if hidden else []
+        return Group(headline, table, *rest)
+
+
+_COLUMNS = (
+    ("table", False),
+    ("shard", False),
+    ("", False),
+    ("done", True),
+    ("rows", True),
+    ("rows/s", True),
+    ("MB/s", True),
+    ("left", True),
+    ("waits for", False),
+)
+
+
+def _that_fit(tasks: list[TaskProgress], room: int) -> tuple[list[TaskProgress], int]:
+    """The tasks to show where not all have room: those at work first."""
+    if len(tasks) <= room:
+        return tasks, 0
+    order = {"failed": 0, "running": 1, "queued": 2, "cancelled": 3, "loaded": 4, "applied": 5}
+    chosen = sorted(tasks, key=lambda task: order[task.state])[: max(1, room - 1)]
+    return [task for task in tasks if task in chosen], len(tasks) - len(chosen)
+
+
+def _row(task: TaskProgress, now: float) -> list[RenderableType]:
+    share = task.share()
+    seconds = task.seconds(now)
+    running = task.state == "running"
+    speed = task.moved.bytes / seconds / 1e6 if seconds > 0 else 0.0
+    style = _STYLES.get(task.state, "")
+    return [
+        Text(task.table, style=style),
+        Text(task.shard, style=style),
+        ProgressBar(total=1.0, completed=share or 0.0, width=20, pulse=running and share is None),
+        Text("-" if share is None else f"{share:.0%}"),
+        Text(count(task.moved.rows_read)),
+        Text(rate(task.rows_per_s(now)) if seconds else "-"),
+        Text(f"{speed:.1f}" if seconds else "-"),
+        Text(duration(task.seconds_left(now)) if running else task.state, style=style),
+        Text(task.moved.slower_side if running and task.moved.rows_read else "", style="dim"),
+    ]

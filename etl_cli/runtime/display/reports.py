@@ -1,0 +1,100 @@
+"""How a check and a plan look."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from etl_cli.runtime.check import Finding
+from etl_cli.runtime.display.figures import count
+from etl_cli.runtime.plan import TablePlan
+from etl_cli.runtime.planning import Resolved
+
+_MARKS = {"ok": "[green]ok[/]     ", "note": "[yellow]note[/]   ", "problem": "[bold red]problem[/]"}
+
+
+def print_findings(console: Console, findings: list[Finding]) -> None:
+    """A line for each finding, and the sum."""
+    for finding in findings:
+        text = escape(f"{finding.area}: {finding.text}")
+        console.print(f"{_MARKS[finding.status]} {text}", highlight=False, soft_wrap=True)
+    problems = sum(finding.status == "problem" for finding in findings)
+    if problems:
+        console.print(f"[bold red]{problems} problem{'s' if problems > 1 else ''}[/]", highlight=False)
+    else:
+        console.print("[bold green]ready to run[/]", highlight=False)
+
+
+def print_plan(console: Console, resolved: Resolved) -> None:
+    """Tasks, modes, keys, and each column with both types."""
+    for table, apply in resolved.tables:
+        estimate = ", ".join(f"{shard} {count(rows)}" for shard, rows in table.row_estimates.items())
+        console.print(f"[bold]{escape(table.source)}[/] -> [bold]{escape(table.target)}[/]", highlight=False)
+        facts = {
+            "mode": f"{table.mode}, by {apply.how} ({apply.why})",
+            "key": ", ".join(table.key) or "none",
+            "scan": f"ordered by {', '.join(table.order)}" if table.order else "unordered, one chunk a shard",
+            "chunk": f"{table.chunk_rows:,} rows or {table.chunk_bytes / 1e6:,.0f} MB",
+            "where": table.where or "all rows",
+            "rows": f"about {estimate}",
+        }
+        for name, value in facts.items():
+            console.print(f"  {name:6} {escape(value)}", highlight=False, soft_wrap=True)
+        console.print(_columns(table))
+    for note in resolved.notes:
+        console.print(f"[yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)
+
+
+def plan_as_json(resolved: Resolved) -> dict[str, Any]:
+    """The plan as data."""
+    return {
+        "pipeline": resolved.plan.pipeline,
+        "shards": list(resolved.plan.shards),
+        "notes": resolved.notes,
+        "tables": [
+            {
+                "source": table.source,
+                "target": table.target,
+                "mode": table.mode,
+                "apply": apply.how,
+                "why": apply.why,
+                "key": list(table.key),
+                "order": list(table.order),
+                "shard_column": table.shard_column,
+                "where": table.where,
+                "rows": dict(table.row_estimates),
+                "columns": [
+                    {
+                        "source": column.source,
+                        "source_type": column.source_type,
+                        "target": column.target,
+                        "target_type": column.sink_type,
+                        "nullable": column.nullable,
+                    }
+                    for column in table.columns
+                ],
+            }
+            for table, apply in resolved.tables
+        ],
+    }
+
+
+def _columns(table: TablePlan) -> Table:
+    grid = Table(box=None, padding=(0, 1), pad_edge=False)
+    for name in ("  column", "SQL Server", "", "column", "Postgres", ""):
+        grid.add_column(name, no_wrap=True)
+    for column in table.columns:
+        grid.add_row(
+            f"  {escape(column.source)}",
+            column.source_type,
+            "->",
+            escape(column.target),
+            column.sink_type,
+            "" if column.nullable else "not null",
+        )
+    if table.shard_column:
+        grid.add_row("", "", "->", escape(table.shard_column), "text", "not null")
+    return grid

@@ -1,0 +1,108 @@
+"""What stands at the end of a run: a table of rows, seconds and rows/s per table and shard, or JSON."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from etl_cli.runtime.display.figures import count, duration, megabytes, rate
+from etl_cli.runtime.run import Outcome, TableOutcome
+
+_HOW = {"create": "created", "swap": "replaced by swap", "difference": "changed by difference"}
+
+
+def print_summary(console: Console, outcome: Outcome) -> None:
+    """The end of a run, for people."""
+    table = Table(box=None, padding=(0, 1))
+    for name in ("table", "shard"):
+        table.add_column(name, no_wrap=True)
+    for name in ("rows", "seconds", "rows/s", "MB", "waited for", "state"):
+        table.add_column(name, justify="left" if name in ("waited for", "state") else "right", no_wrap=True)
+    now = outcome.progress.clock()
+    for task in outcome.progress.tasks.values():
+        table.add_row(
+            task.table,
+            task.shard,
+            count(task.moved.rows_loaded),
+            f"{task.seconds(now):.1f}",
+            rate(task.rows_per_s(now)),
+            f"{task.moved.bytes / 1e6:,.1f}",
+            task.moved.slower_side if task.moved.rows_read else "",
+            task.state,
+        )
+    console.print(table)
+    for ended in outcome.tables:
+        console.print(_table_line(ended), highlight=False)
+        for note in ended.notes:
+            console.print(f"  note: {note}", highlight=False)
+    console.print(_last_line(outcome), highlight=False, style="bold green" if outcome.error is None else "bold red")
+
+
+def as_json(outcome: Outcome) -> dict[str, Any]:
+    """The same as data."""
+    now = outcome.progress.clock()
+    return {
+        "run": outcome.run_id,
+        "state": outcome.state,
+        "rows_read": outcome.totals.rows_read,
+        "rows_loaded": outcome.totals.rows_loaded,
+        "bytes": outcome.totals.bytes,
+        "seconds": {name: round(value, 3) for name, value in outcome.seconds.items()},
+        "error": str(outcome.error) if outcome.error else None,
+        "notes": outcome.notes,
+        "tables": [
+            {
+                "source": ended.plan.source,
+                "target": ended.plan.target,
+                "how": ended.published.how if ended.published else None,
+                "why": ended.published.why if ended.published else None,
+                "inserted": ended.published.inserted if ended.published else None,
+                "updated": ended.published.updated if ended.published else None,
+                "deleted": ended.published.deleted if ended.published else None,
+                "notes": ended.notes,
+            }
+            for ended in outcome.tables
+        ],
+        "tasks": [
+            {
+                "table": task.table,
+                "shard": task.shard,
+                "state": task.state,
+                "rows_read": task.moved.rows_read,
+                "rows_loaded": task.moved.rows_loaded,
+                "bytes": task.moved.bytes,
+                "seconds": round(task.seconds(now), 3),
+                "rows_per_s": round(task.rows_per_s(now)),
+                "waited_for": task.moved.slower_side,
+                "read_s": round(task.moved.read_s, 3),
+                "encode_s": round(task.moved.encode_s, 3),
+                "load_s": round(task.moved.load_s, 3),
+            }
+            for task in outcome.progress.tasks.values()
+        ],
+    }
+
+
+def _table_line(ended: TableOutcome) -> str:
+    published = ended.published
+    if published is None:
+        return f"{ended.plan.target}: unchanged"
+    if published.how == "difference":
+        changes = {"inserted": published.inserted, "updated": published.updated, "deleted": published.deleted}
+        counts = ", ".join(f"{count(number)} {what}" for what, number in changes.items())
+        return f"{ended.plan.target}: {_HOW[published.how]} ({published.why}): {counts}"
+    return f"{ended.plan.target}: {_HOW[published.how]}"
+
+
+def _last_line(outcome: Outcome) -> str:
+    seconds = outcome.seconds
+    took = seconds["copy"] + seconds["apply"]
+    totals = outcome.totals
+    speed = rate(totals.rows_loaded / took) if took > 0 else "-"
+    phases = (
+        f"plan {duration(seconds['plan'])}, copy {duration(seconds['copy'])}, make visible {duration(seconds['apply'])}"
+    )
+    moved = f"{count(totals.rows_loaded)} rows, {megabytes(totals.bytes)}, {speed}"
+    return f"run {outcome.run_id} {outcome.state}: {moved} ({phases})"
