@@ -13,22 +13,20 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
+from etl_cli.runtime.job import SNAPSHOT
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.source.connect import Shard, connect_arrow, connect_odbc, session_statement
 from etl_cli.runtime.source.driver import uses_microsoft_driver
 from etl_cli.runtime.source.errors import translate
 from etl_cli.runtime.source.scan import count_rows, select_rows
 
-BATCH_BYTES = 4_000_000
+BATCH_BYTES = 2_000_000
 """What a batch should hold; four streams keep a few of them each in several forms."""
 
 MAX_BATCH_ROWS = 32_768
 FIRST_BATCH_ROWS = 4_096
 FIRST_BATCH_ROWS_LARGE = 64
 """The first batch of a table with (max) columns, whose rows may be of any size."""
-
-SNAPSHOT = "snapshot"
-READ_COMMITTED = "read committed"
 
 
 class Cursor(Protocol):

@@ -10,6 +10,7 @@ import pyodbc
 
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import EtlError, PlanError, SourceError
+from etl_cli.runtime.job import READ_COMMITTED, SNAPSHOT
 from etl_cli.runtime.pending import refused
 from etl_cli.runtime.plan import Plan, TablePlan, make_plan
 from etl_cli.runtime.sink.apply import Apply, decide
@@ -38,7 +39,7 @@ class Resolved:
         """The isolation under which a shard is read: `auto` takes snapshot where it is allowed."""
         server = next(c.server for c in self.catalogues if c.shard == shard)
         snapshot = wanted == "snapshot" or (wanted == "auto" and server.snapshot_allowed)
-        return "snapshot" if snapshot else "read committed"
+        return SNAPSHOT if snapshot else READ_COMMITTED
 
 
 def shards_of(config: Config) -> list[Shard]:

@@ -12,6 +12,7 @@ import psycopg
 
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import DataError, EtlError
+from etl_cli.runtime.job import Job
 from etl_cli.runtime.ledger.ledger import Ledger, RunTotals, TaskId, record_applied
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.planning import Resolved, resolve_or_refuse, shards_of, sink_of
@@ -19,7 +20,6 @@ from etl_cli.runtime.progress import Progress, TaskProgress
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink
 from etl_cli.runtime.sink.publish import Published, publish
 from etl_cli.runtime.sink.shadow import Shadow, create_shadow, drop_shadow, shadow_of
-from etl_cli.runtime.stream import Job
 from etl_cli.runtime.workers import Done, Event, Expected, Failed, Pool, Progressed, Started, warm_up
 
 

@@ -9,64 +9,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import pyarrow as pa
 
-from etl_cli.runtime.errors import DataError, EtlError
-from etl_cli.runtime.extract import SNAPSHOT, BatchReader, Cursor, open_cursor
+from etl_cli.runtime.errors import DataError
+from etl_cli.runtime.extract import BatchReader, Cursor, open_cursor
+from etl_cli.runtime.job import SNAPSHOT, CancelledError, Job, Result, Watcher
 from etl_cli.runtime.ledger.chunks import ChunkId
-from etl_cli.runtime.ledger.ledger import TaskId
 from etl_cli.runtime.load import ChunkLoader, ChunkWriter
-from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.progress import Moved
-from etl_cli.runtime.sink.connect import Sink, connect_sink
-from etl_cli.runtime.sink.shadow import Shadow
-from etl_cli.runtime.source.connect import Shard
+from etl_cli.runtime.sink.connect import connect_sink
 from etl_cli.runtime.transform import BatchEncoder
-
-
-class CancelledError(EtlError):
-    """The run was asked to stop."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """All that a stream needs, in a form that travels to another process."""
-
-    task: TaskId
-    shard: Shard
-    sink: Sink
-    plan: TablePlan
-    shadow: Shadow
-    isolation: str
-    application: str
-    attempt: int = 1
-    stream: int = 0
-
-
-@dataclass(frozen=True)
-class Result:
-    """A task that is loaded: what moved, and what the source counted (None = not asked)."""
-
-    moved: Moved
-    counted: int | None
-    note: str | None
-
-
-class Watcher:
-    """Hears from a stream; the defaults do nothing."""
-
-    def expect(self, rows: int) -> None:
-        """The source has counted its rows."""
-
-    def moved(self, moved: Moved) -> None:
-        """Another batch is on its way to the sink."""
-
-    def is_cancelled(self) -> bool:
-        """Whether the stream should stop; asked between batches."""
-        return False
 
 
 def copy_task(job: Job, watcher: Watcher) -> Result:
@@ -219,6 +172,3 @@ class _Clock:
         if self._stack:
             self._spent[self._stack[-1]] += now - self._since
         self._since = now
-
-
-Copy = Callable[[Job, Watcher], Result]

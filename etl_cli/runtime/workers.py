@@ -24,11 +24,11 @@ from multiprocessing.context import ForkServerProcess
 from types import ModuleType
 
 from etl_cli.runtime.errors import EtlError, SourceError
+from etl_cli.runtime.job import CancelledError, Job, Result, Watcher
 from etl_cli.runtime.progress import Moved
-from etl_cli.runtime.stream import CancelledError, Job, Result, Watcher, copy_task
 
-PRELOADED = [__name__, "mssql_python"]
-"""What the server imports before it forks."""
+PRELOADED = [__name__, "etl_cli.runtime.stream", "mssql_python"]
+"""What the server imports before it forks; the run's own process needs none of the last two."""
 
 
 @dataclass(frozen=True)
@@ -242,6 +242,8 @@ def _work(pipe: Connection) -> None:
 
 
 def _outcome(job: Job, pipe: Connection) -> Result | EtlError:
+    from etl_cli.runtime.stream import copy_task
+
     try:
         return copy_task(job, _PipeWatcher(pipe))
     except EtlError as error:
