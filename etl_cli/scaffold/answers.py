@@ -39,7 +39,8 @@ class Answers:
     def __post_init__(self) -> None:
         _check_name(self.name)
         for table in self.tables:
-            _check_table(table)
+            if not is_table(table):
+                raise _not_a_table(table)
         object.__setattr__(self, "tables", _without_repeats(self.tables))
         if not _ID.fullmatch(self.id):
             raise UsageError(f"{self.id!r} is not a pipeline id", "it is eight hex digits, e.g. 7f3a9c1e")
@@ -59,11 +60,14 @@ def _check_name(name: str) -> None:
     )
 
 
-def _check_table(table: str) -> None:
-    if _TABLE.fullmatch(table):
-        return
+def is_table(text: str) -> bool:
+    """Whether `text` is `schema.table`, or a pattern of them."""
+    return _TABLE.fullmatch(text) is not None
+
+
+def _not_a_table(table: str) -> UsageError:
     example = f"dbo.{table}" if re.fullmatch(r"\w+", table) else "dbo.orders"
-    raise UsageError(f"{table!r} is not a table", f"write it as schema.table, e.g. --table {example}")
+    return UsageError(f"{table!r} is not a table", f"write it as schema.table, e.g. --table {example}")
 
 
 def _without_repeats(tables: tuple[str, ...]) -> tuple[str, ...]:

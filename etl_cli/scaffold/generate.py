@@ -12,7 +12,7 @@ from etl_cli.runtime.errors import EtlError, UsageError
 from etl_cli.scaffold.answers import Answers
 from etl_cli.scaffold.origin import Origin, find_origin, runtime_pins
 from etl_cli.scaffold.plan import RECORD_FILE, Action, Change, Current, plan
-from etl_cli.scaffold.record import BUILTIN_TEMPLATE, Record, read_record, record_file
+from etl_cli.scaffold.record import BUILTIN, Record, read_record, record_file
 from etl_cli.scaffold.render import File, RenderError, render
 from etl_cli.scaffold.wheel import Wheel, own_wheel
 from etl_cli.scaffold.write import write, write_new
@@ -54,10 +54,12 @@ def generate(
         raise UsageError(f"{root} is not a directory", "go to the one that holds pipelines/, or set ETL_HOME to it")
     directory = root / "pipelines" / answers.name
     known = _known(directory, answers.name, force=force)
-    template_name = template.resolve().name if template else BUILTIN_TEMPLATE
+    template_name = template.resolve().name if template else BUILTIN
     if known:
         _check_same_origin(known, answers, template_name, force=force)
-        answers = replace(answers, id=known.id, tables=answers.tables or known.tables)
+        answers = replace(
+            answers, id=known.id, tables=answers.tables or known.tables, python=known.python or answers.python
+        )
     origin = find_origin()
     wheel = wheel or own_wheel(origin)
     files = _files(answers, origin, template, template_name, wheel)
@@ -95,10 +97,10 @@ def _known(directory: Path, name: str, *, force: bool) -> Record | None:
 
 def _check_same_origin(known: Record, answers: Answers, template: str, *, force: bool) -> None:
     if known.template and known.template != template:
-        remedy = "add --template " + (
-            f"with the directory {known.template}" if known.template != BUILTIN_TEMPLATE else "only for a new pipeline"
+        raise UsageError(
+            f"pipeline {known.name} was made from the template {known.template}, not {template}",
+            "leave out --template" if known.template == BUILTIN else "give that one's directory with --template",
         )
-        raise UsageError(f"pipeline {known.name} was made from the template {known.template}, not {template}", remedy)
     if not force and answers.tables and answers.tables != known.tables:
         raise UsageError(
             f"pipeline {known.name} exists with other tables",
@@ -116,7 +118,7 @@ def _exists(name: str) -> UsageError:
 def _files(
     answers: Answers, origin: Origin, template: Path | None, template_name: str, wheel: Wheel
 ) -> dict[str, File]:
-    builtin = origin.templates / BUILTIN_TEMPLATE
+    builtin = origin.templates / "pipeline"
     pins = runtime_pins(origin.constraints.read_text(encoding="utf-8"))
     files = render(answers, template or builtin, builtin, {"pins": pins, "wheel": wheel.name})
     if RECORD_FILE in files:

@@ -15,11 +15,12 @@ from typing import Any
 
 import yaml
 
-from etl_cli.scaffold.answers import Answers
+from etl_cli.scaffold.answers import Answers, is_table
 from etl_cli.scaffold.plan import RECORD_FILE, digest, is_built
 from etl_cli.scaffold.render import SECRET_FILES, File
 
-BUILTIN_TEMPLATE = "pipeline"
+# how the record names the template of this project; a team's own goes by the name of its directory
+BUILTIN = "built-in"
 
 
 @dataclass(frozen=True)
@@ -76,7 +77,7 @@ def _from_stored(stored: Mapping[str, Any]) -> Record | None:
     return Record(
         name,
         own_id,
-        _texts(stored.get("tables")),
+        _tables(stored.get("tables")),
         str(stored.get("python", "")),
         str(stored.get("version", "")),
         str(stored.get("template", "")),
@@ -90,15 +91,19 @@ def _from_config(config: Mapping[str, Any]) -> Record | None:
         return None
     tables = config.get("tables")
     sources = [table.get("source") for table in tables if isinstance(table, dict)] if isinstance(tables, list) else []
-    return Record(name, own_id, _texts(sources))
+    return Record(name, own_id, _tables(sources))
 
 
 def _id(value: object) -> str | None:
     return value if isinstance(value, str) and re.fullmatch(r"[0-9a-f]{8}", value) else None
 
 
-def _texts(values: object) -> tuple[str, ...]:
-    return tuple(value for value in values if isinstance(value, str)) if isinstance(values, list) else ()
+def _tables(values: object) -> tuple[str, ...]:
+    return (
+        tuple(value for value in values if isinstance(value, str) and is_table(value))
+        if isinstance(values, list)
+        else ()
+    )
 
 
 def _mapping(path: Path) -> dict[str, Any]:

@@ -263,7 +263,6 @@ def test_edited_requirements_that_lack_the_wheel_are_told(make: Make) -> None:
 def test_the_upgrade_that_the_readme_describes_keeps_every_edit(make: Make) -> None:
     directory = make().directory
     (directory / "etl.py").write_text("# mine\n")
-    (directory / "requirements.txt").unlink()
     (directory / "vendor" / "etl_cli-0.1.0-py3-none-any.whl").unlink()
     make(wheel=Wheel("etl_cli-0.2.0-py3-none-any.whl", b"newer"))
     assert "./vendor/etl_cli-0.2.0-py3-none-any.whl" in (directory / "requirements.txt").read_text()
@@ -291,6 +290,15 @@ def test_a_pipeline_of_a_team_s_template_is_not_made_again_from_another(make: Ma
         make(force=True)
     assert "made from the template team" in one_line(raised)
     assert set(actions(make(force=True, template=template)).values()) == {Action.IDENTICAL}
+
+
+def test_a_built_in_pipeline_is_not_made_again_from_a_team_s_template(make: Make, tmp_path: Path) -> None:
+    make()
+    template = tmp_path / "pipeline"
+    template.mkdir()
+    with pytest.raises(UsageError) as raised:
+        make(force=True, template=template)
+    assert one_line(raised).endswith("not pipeline: leave out --template")
 
 
 def test_a_template_may_not_write_the_record(make: Make, tmp_path: Path) -> None:

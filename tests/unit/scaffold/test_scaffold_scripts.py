@@ -97,6 +97,20 @@ def test_package_lists_are_fetched_only_when_an_installation_needs_them(tmp_path
     assert log.read_text().split() == ["install", "update", "install"]
 
 
+def test_where_debian_lacks_the_venv_module_root_gets_it_and_a_venv(tmp_path: Path) -> None:
+    flag = tmp_path / "installed"
+    executable(tmp_path / "id", "echo 0")
+    executable(tmp_path / "dpkg-query", "exit 1")
+    executable(tmp_path / "apt-get", f'for last; do :; done; echo "$last" > {flag}')
+    python = executable(
+        tmp_path / "python", f'case "$2" in *ensurepip*) test -e {flag};; *) exec {sys.executable} "$@";; esac'
+    )
+    done = run(f"ensure_venv {tmp_path}/venv", path=tmp_path, PYTHON=str(python))
+    assert done.returncode == 0, done.stderr
+    assert flag.read_text() == f"python3.{sys.version_info.minor}-venv\n"
+    assert (tmp_path / "venv" / "bin" / "pip").exists()
+
+
 def test_a_directory_that_is_no_venv_is_never_removed(tmp_path: Path) -> None:
     (tmp_path / "venv").mkdir()
     (tmp_path / "venv" / "mine").touch()
