@@ -33,8 +33,9 @@ class ChunkWriter:
         self.last_key = last_key
 
     def end(self, data: bytes) -> None:
-        """Send the trailer of the COPY stream."""
+        """Send what the encoder still held, and the trailer of the COPY stream."""
         self._copy.write(data)
+        self.bytes += len(data)
 
 
 class ChunkLoader:

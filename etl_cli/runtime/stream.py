@@ -66,8 +66,9 @@ class _Stream:
             while batch is not None:
                 self._send(writer, batch)
                 batch = self._next(reader, writer)
-            writer.end(self._encoder.finish())
-        self._moved = self._clock.add_to(self._moved, loaded=writer.rows)
+            rest = self._encoder.finish()
+            writer.end(rest)
+        self._moved = self._clock.add_to(self._moved, loaded=writer.rows, size=len(rest))
         self._watcher.moved(self._moved)
         return writer.last_key
 

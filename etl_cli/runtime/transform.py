@@ -50,7 +50,7 @@ class BatchEncoder:
     def encode(self, batch: pa.RecordBatch) -> bytes:
         """The batch's rows in binary COPY format, with the stream's header where it is the first.
 
-        Raises DataError for a value that Postgres cannot hold.
+        The encoder keeps up to 1 MB back for the next call or for `finish`. Raises DataError for a value that Postgres cannot hold.
         """
         arrays = [self._convert(batch, column) for column in self._plan.columns]
         if self._plan.shard_column:
@@ -63,7 +63,7 @@ class BatchEncoder:
         return self._encoder.write_header() + self._encoder.write_batch(wire)
 
     def finish(self) -> bytes:
-        """The end of the COPY stream."""
+        """What was kept back, and the end of the COPY stream."""
         assert self._encoder is not None
         return self._encoder.finish()
 

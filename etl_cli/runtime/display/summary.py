@@ -34,10 +34,15 @@ def print_summary(console: Console, outcome: Outcome) -> None:
         )
     console.print(table)
     for ended in outcome.tables:
-        console.print(_table_line(ended), highlight=False)
+        console.print(_table_line(ended), highlight=False, soft_wrap=True)
         for note in ended.notes:
-            console.print(f"  note: {note}", highlight=False)
-    console.print(_last_line(outcome), highlight=False, style="bold green" if outcome.error is None else "bold red")
+            console.print(f"  note: {note}", highlight=False, soft_wrap=True)
+    console.print(
+        _last_line(outcome),
+        highlight=False,
+        soft_wrap=True,
+        style="bold green" if outcome.error is None else "bold red",
+    )
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
