@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from etl_cli.cli.sandbox import app as sandbox
 from etl_cli.runtime.commands import AsJson, Debug, add_commands, errors_as_lines
 
 app = typer.Typer(
@@ -53,6 +54,7 @@ def generate(
 
 
 add_commands(app)
+app.add_typer(sandbox, name="sandbox")
 
 
 @app.command()
