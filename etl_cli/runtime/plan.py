@@ -31,6 +31,8 @@ class ColumnPlan:
     nullable: bool
     comment: str | None = None
     text: bool = False
+    utf16: bool = False
+    """The source keeps it as UTF-16, where half a surrogate pair may stand alone."""
     large: bool = False
 
 
@@ -311,6 +313,7 @@ class _TablePlanner:
             nullable=nullable,
             comment=column.comment,
             text=kind in ("text", "xml", "jsonb"),
+            utf16=column.type.name in ("nchar", "nvarchar", "ntext", "sysname"),
             large=is_large(column.type),
         )
 

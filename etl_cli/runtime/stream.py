@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import time
+from contextlib import closing
 
 import pyarrow as pa
 
@@ -19,6 +20,7 @@ from etl_cli.runtime.ledger.chunks import ChunkId
 from etl_cli.runtime.load import ChunkLoader, ChunkWriter
 from etl_cli.runtime.progress import Moved
 from etl_cli.runtime.sink.connect import connect_sink
+from etl_cli.runtime.source.surrogates import SurrogateCheck
 from etl_cli.runtime.transform import BatchEncoder
 
 
@@ -32,7 +34,9 @@ def copy_task(job: Job, watcher: Watcher) -> Result:
         connect_sink(job.sink, job.application) as connection,
         open_cursor(job.shard, job.plan, job.isolation) as cursor,
     ):
-        return _Stream(job, watcher, cursor, ChunkLoader(connection, job.plan, job.shadow)).copy()
+        stream = _Stream(job, watcher, cursor, ChunkLoader(connection, job.plan, job.shadow))
+        with closing(stream):
+            return stream.copy()
 
 
 class _Stream:
@@ -42,9 +46,13 @@ class _Stream:
         self._watcher = watcher
         self._cursor = cursor
         self._loader = loader
-        self._encoder = BatchEncoder(job.plan, job.shard.name)
+        self._surrogates = SurrogateCheck(job.shard, job.plan)
+        self._encoder = BatchEncoder(job.plan, job.shard.name, self._surrogates.first_bad)
         self._clock = _Clock()
         self._moved = Moved()
+
+    def close(self) -> None:
+        self._surrogates.close()
 
     def copy(self) -> Result:
         before = self._count()
@@ -56,7 +64,8 @@ class _Stream:
         after_key = ""
         while (batch := self._read(reader, self._plan.chunk_rows)) is not None:
             after_key = self._load_chunk(reader, batch, after_key) or ""
-        return Result(self._told(), *self._validated(before))
+        counted, note = self._validated(before)
+        return Result(self._told(), counted, "; ".join(filter(None, [note, self._stripped()])) or None)
 
     def _load_chunk(self, reader: BatchReader, batch: pa.RecordBatch | None, after_key: str) -> str | None:
         """Load one chunk that begins with `batch`; its last key."""
@@ -121,6 +130,12 @@ class _Stream:
             f"{self._plan.source} of {self._job.shard.name}: the source counts {before} rows, {read} were read",
             "nothing was made visible; run again, and look at the source if it happens twice",
         )
+
+    def _stripped(self) -> str | None:
+        """How many values lost their U+0000, by column."""
+        stripped = self._encoder.findings.stripped
+        told = ", ".join(f"{column} {count}" for column, count in stripped.items())
+        return f"U+0000 was stripped from values of: {told}" if told else None
 
     def _told(self) -> Moved:
         self._moved = self._clock.add_to(self._moved)

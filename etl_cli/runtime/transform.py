@@ -6,7 +6,7 @@ would carry 9999-12-31 23:59:59.9999999 into a year that does not exist.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,8 @@ from etl_cli.runtime.errors import DataError
 from etl_cli.runtime.plan import ColumnPlan, TablePlan
 
 Convert = Callable[[pa.Array], pa.Array]
+FirstBad = Callable[[pa.RecordBatch, ColumnPlan, Sequence[int]], int | None]
+"""Which of a batch's rows with U+FFFD in a column had a lone surrogate there in the source."""
 
 _NUL = b"\0"
 _REPLACEMENT = "\ufffd".encode()
@@ -35,9 +37,10 @@ class Findings:
 class BatchEncoder:
     """Encodes the batches of one task: conversion to the target's exact wire types, then pgpq."""
 
-    def __init__(self, plan: TablePlan, shard: str) -> None:
+    def __init__(self, plan: TablePlan, shard: str, first_bad: FirstBad | None = None) -> None:
         self._plan = plan
         self._shard = shard
+        self._first_bad = first_bad
         self._shard_values = pa.array([], pa.string())
         self._encoder: pgpq.ArrowToPostgresBinaryEncoder | None = None
         self._schema: pa.Schema | None = None
@@ -50,7 +53,8 @@ class BatchEncoder:
     def encode(self, batch: pa.RecordBatch) -> bytes:
         """The batch's rows in binary COPY format, with the stream's header where it is the first.
 
-        The encoder keeps up to 1 MB back for the next call or for `finish`. Raises DataError for a value that Postgres cannot hold.
+        The encoder keeps up to 1 MB back for the next call or for `finish`. Raises DataError for a value
+        that Postgres cannot hold.
         """
         arrays = [self._convert(batch, column) for column in self._plan.columns]
         if self._plan.shard_column:
@@ -77,26 +81,29 @@ class BatchEncoder:
         return convert(array) if convert else array
 
     def _checked_text(self, batch: pa.RecordBatch, column: ColumnPlan, array: pa.Array) -> pa.Array:
-        """Trap 12: Postgres holds no U+0000."""
-        if _NUL not in _text_bytes(array):
-            return array
+        """Traps 12 and 13: Postgres holds neither U+0000 nor half a surrogate pair."""
+        data = _text_bytes(array)
+        if column.utf16 and self._first_bad and _REPLACEMENT in data:
+            self._refuse_surrogates(batch, column, array)
+        return self._without_nul(batch, column, array) if _NUL in data else array
+
+    def _refuse_surrogates(self, batch: pa.RecordBatch, column: ColumnPlan, array: pa.Array) -> None:
+        assert self._first_bad is not None
+        suspicious = pc.match_substring(array, "\ufffd").to_pylist()
+        rows = [row for row, is_suspicious in enumerate(suspicious) if is_suspicious]
+        row = self._first_bad(batch, column, rows)
+        if row is not None:
+            raise bad_value(self._plan, self._shard, batch, column, row, "a lone surrogate", "correct the row")
+
+    def _without_nul(self, batch: pa.RecordBatch, column: ColumnPlan, array: pa.Array) -> pa.Array:
         bad = pc.match_substring(array, "\0")
         if self._plan.nul_characters == "strip":
             found = pc.sum(bad).as_py() or 0
             self.findings.stripped[column.target] = self.findings.stripped.get(column.target, 0) + found
             return pc.replace_substring(array, "\0", "")
         row = pc.index(bad, True).as_py()
-        raise DataError(
-            f"{self._plan.source} of {self._shard}: column {column.source} holds U+0000 in the row with "
-            f"{self._key_of(batch, row)}, which Postgres cannot store",
-            "set nul_characters: strip, or correct the row",
-        )
-
-    def _key_of(self, batch: pa.RecordBatch, row: int) -> str:
-        key = [c.source for c in self._plan.columns if c.target in self._plan.key]
-        if not key:
-            return f"number {row + 1} of its batch"
-        return ", ".join(f"{name} = {batch.column(name)[row].as_py()}" for name in key)
+        remedy = "set nul_characters: strip, or correct the row"
+        raise bad_value(self._plan, self._shard, batch, column, row, "U+0000", remedy)
 
     def _shards(self, rows: int) -> pa.Array:
         """The shard's name `rows` times; made once and sliced."""
@@ -115,6 +122,19 @@ class BatchEncoder:
     def _builders(self, schema: pa.Schema) -> dict[str, Any]:
         types = {column.target: column.sink_type for column in self._plan.columns}
         return {field.name: _builder(field, types.get(field.name, "text")) for field in schema}
+
+
+def bad_value(
+    plan: TablePlan, shard: str, batch: pa.RecordBatch, column: ColumnPlan, row: int, what: str, remedy: str
+) -> DataError:
+    """An error that names table, shard, column and the row's key."""
+    key = [c.source for c in plan.columns if c.target in plan.key]
+    named = ", ".join(f"{name} = {batch.column(name)[row].as_py()}" for name in key)
+    return DataError(
+        f"{plan.source} of {shard}: column {column.source} holds {what} in the row with "
+        f"{named or f'number {row + 1} of its batch'}, which Postgres cannot store",
+        remedy,
+    )
 
 
 def _builder(field: pa.Field, sink_type: str) -> Any:

@@ -55,8 +55,6 @@ def connect_odbc(shard: Shard, *, attempts: int | None = None) -> pyodbc.Connect
     def opened() -> pyodbc.Connection:
         connection = pyodbc.connect(odbc_string(shard), timeout=int(shard.retries.timeout), autocommit=True)
         connection.timeout = int(shard.source.query_timeout or 0)
-        if not uses_microsoft_driver(shard.source.driver) and is_freetds(shard.source.driver):
-            connection.setdecoding(pyodbc.SQL_WCHAR, encoding="utf-16-le")
         return connection
 
     return _with_retries(shard, opened, attempts)

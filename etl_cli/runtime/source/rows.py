@@ -47,6 +47,7 @@ class RowCursor:
         self._schema = pa.schema([pa.field(c.source, arrow_type(c.sink_type)) for c in plan.columns])
         self._values = [_VALUES.get(str(field.type)) for field in self._schema]
         cursor.connection.add_output_converter(_DATETIMEOFFSET, _datetimeoffset)
+        _decode_as_wide(cursor.connection)
 
     def count(self) -> int:
         """COUNT_BIG(*) of what the scan reads."""
@@ -63,11 +64,26 @@ class RowCursor:
         with reading(self._shard, self._plan):
             fetched = self._cursor.fetchmany(rows)
             columns = list(zip(*fetched, strict=True)) if fetched else [()] * len(self._schema)
-            arrays = [
-                pa.array([v if v is None else convert(v) for v in values] if convert else values, field.type)
-                for values, convert, field in zip(columns, self._values, self._schema, strict=True)
-            ]
+        arrays = [
+            pa.array([v if v is None else convert(v) for v in values] if convert else values, field.type)
+            for values, convert, field in zip(columns, self._values, self._schema, strict=True)
+        ]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+
+def _decode_as_wide(connection: pyodbc.Connection) -> None:
+    """Have all text handed over as UTF-16: a driver's narrow text is in the locale's encoding, not the column's.
+
+    Half a surrogate pair becomes U+FFFD, as with mssql-python; SurrogateCheck tells the two apart.
+    """
+    for kind in (pyodbc.SQL_CHAR, pyodbc.SQL_WCHAR):
+        connection.setdecoding(kind, encoding="utf-16-le", ctype=pyodbc.SQL_WCHAR)
+    for kind in (pyodbc.SQL_WCHAR, pyodbc.SQL_WVARCHAR, pyodbc.SQL_WLONGVARCHAR):
+        connection.add_output_converter(kind, _text)
+
+
+def _text(raw: bytes | None) -> str | None:
+    return None if raw is None else raw.decode("utf-16-le", "replace")
 
 
 def arrow_type(sink_type: str) -> pa.DataType:
