@@ -84,15 +84,16 @@ def _built_entries(checkout: Path) -> dict[str, bytes]:
 
 
 def _installed_entries(site: Path) -> dict[str, bytes]:
+    here = site.resolve()
     try:
         distribution = metadata.distribution(DISTRIBUTION)
+        # the RECORD itself: `distribution.files` leaves out what is missing, from Python 3.12 on
+        record = distribution.read_text("RECORD") or ""
     except metadata.PackageNotFoundError:
-        distribution = None
-    files = distribution.files if distribution else None
-    here = site.resolve()
-    if distribution is None or files is None or Path(str(distribution.locate_file(""))).resolve() != here:
+        record = ""
+    if not record or Path(str(distribution.locate_file(""))).resolve() != here:
         raise WheelError(f"{here} has no RECORD of an installed {DISTRIBUTION}", "install etl-cli again with pip")
-    paths = [str(path) for path in files if _belongs_to_wheel(str(path))]
+    paths = [row[0] for row in csv.reader(record.splitlines()) if _belongs_to_wheel(row[0])]
     try:
         return {path: (here / path).read_bytes() for path in paths}
     except OSError as error:
