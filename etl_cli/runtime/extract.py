@@ -7,13 +7,15 @@ an empty fetch, never a lost connection.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
 import pyarrow as pa
 
+from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.job import SNAPSHOT
+from etl_cli.runtime.kept import Kept
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.source.connect import Shard, connect_arrow, connect_odbc, session_statement
 from etl_cli.runtime.source.driver import uses_microsoft_driver
@@ -24,7 +26,7 @@ BATCH_BYTES = 2_000_000
 """What a batch should hold; four streams keep a few of them each in several forms."""
 
 MAX_BATCH_ROWS = 32_768
-FIRST_BATCH_ROWS = 4_096
+FIRST_BATCH_ROWS = 1_024
 FIRST_BATCH_ROWS_LARGE = 64
 """The first batch of a table with (max) columns, whose rows may be of any size."""
 
@@ -70,26 +72,35 @@ class BatchReader:
 
 
 @contextmanager
-def open_cursor(shard: Shard, plan: TablePlan, isolation: str) -> Iterator[Cursor]:
-    """A cursor in a transaction of that isolation, on a connection of its own. Raises SourceError."""
+def open_cursor(kept: Kept, shard: Shard, plan: TablePlan, isolation: str) -> Iterator[Cursor]:
+    """A cursor in a transaction of that isolation, on the kept connection to the shard. Raises SourceError."""
     arrow = uses_microsoft_driver(shard.source.driver)
-    connection: Any = connect_arrow(shard) if arrow else connect_odbc(shard)
-    try:
+    connect: Callable[[Shard], Any] = connect_arrow if arrow else connect_odbc
+    key = (shard.name, shard.address, arrow)
+    with kept.use(key, lambda: connect(shard), lambda c: _greet(c, shard, plan)) as connection:
+        cursor = connection.cursor()
         with reading(shard, plan):
-            cursor = connection.cursor()
-            cursor.execute(session_statement(shard))
+            cursor.execute(f"SET TRANSACTION ISOLATION LEVEL {isolation}")
             if isolation == SNAPSHOT:
-                cursor.execute("SET TRANSACTION ISOLATION LEVEL SNAPSHOT")
                 cursor.execute("BEGIN TRANSACTION")
-        if arrow:
-            yield _ArrowCursor(shard, plan, cursor)
-        else:
-            from etl_cli.runtime.source.rows import RowCursor
+        yield _cursor_of(shard, plan, cursor, arrow=arrow)
+        with reading(shard, plan):
+            if isolation == SNAPSHOT:
+                cursor.execute("COMMIT TRANSACTION")
+            cursor.close()
 
-            yield RowCursor(shard, plan, cursor)
-    finally:
-        # a broken connection cannot be closed in order; the error that broke it is what counts
-        _close(connection)
+
+def _greet(connection: Any, shard: Shard, plan: TablePlan) -> None:
+    with reading(shard, plan), connection.cursor() as cursor:
+        cursor.execute(session_statement(shard))
+
+
+def _cursor_of(shard: Shard, plan: TablePlan, cursor: Any, *, arrow: bool) -> Cursor:
+    if arrow:
+        return _ArrowCursor(shard, plan, cursor)
+    from etl_cli.runtime.source.rows import RowCursor
+
+    return RowCursor(shard, plan, cursor)
 
 
 class _ArrowCursor:
@@ -119,14 +130,7 @@ def reading(shard: Shard, plan: TablePlan) -> Iterator[None]:
     """Turns what a driver raises into a SourceError that names the table."""
     try:
         yield
-    except (KeyboardInterrupt, MemoryError):
+    except (EtlError, KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:
         raise translate(error, shard.name, f"reading {plan.source}") from error
-
-
-def _close(connection: Any) -> None:
-    try:
-        connection.close()
-    except Exception:
-        return

@@ -16,27 +16,31 @@ import pyarrow as pa
 from etl_cli.runtime.errors import DataError
 from etl_cli.runtime.extract import BatchReader, Cursor, open_cursor
 from etl_cli.runtime.job import SNAPSHOT, CancelledError, Job, Result, Watcher
+from etl_cli.runtime.kept import Connections
 from etl_cli.runtime.ledger.chunks import ChunkId
 from etl_cli.runtime.load import ChunkLoader, ChunkWriter
 from etl_cli.runtime.progress import Moved
-from etl_cli.runtime.sink.connect import connect_sink
+from etl_cli.runtime.sink.connect import connect_sink, name_session
 from etl_cli.runtime.source.surrogates import SurrogateCheck
 from etl_cli.runtime.transform import BatchEncoder
 
 
-def copy_task(job: Job, watcher: Watcher) -> Result:
-    """Copy the task's rows into its shadow.
+def copy_task(job: Job, watcher: Watcher, connections: Connections) -> Result:
+    """Copy the task's rows into its shadow, over the kept connections.
 
     Raises SourceError, SinkError, DataError, CancelledError; chunks committed by then stay in the
     shadow, the rest is rolled back.
     """
     with (
-        connect_sink(job.sink, job.application) as connection,
-        open_cursor(job.shard, job.plan, job.isolation) as cursor,
+        connections.sink.use(
+            job.sink.address,
+            lambda: connect_sink(job.sink, job.application),
+            lambda c: name_session(c, job.application),
+        ) as sink,
+        open_cursor(connections.source, job.shard, job.plan, job.isolation) as cursor,
+        closing(_Stream(job, watcher, cursor, ChunkLoader(sink, job.plan, job.shadow))) as stream,
     ):
-        stream = _Stream(job, watcher, cursor, ChunkLoader(connection, job.plan, job.shadow))
-        with closing(stream):
-            return stream.copy()
+        return stream.copy()
 
 
 class _Stream:

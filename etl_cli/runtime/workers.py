@@ -17,6 +17,7 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
@@ -25,6 +26,7 @@ from types import ModuleType
 
 from etl_cli.runtime.errors import EtlError, SourceError
 from etl_cli.runtime.job import CancelledError, Job, Result, Watcher
+from etl_cli.runtime.kept import Connections
 from etl_cli.runtime.progress import Moved
 
 PRELOADED = [__name__, "etl_cli.runtime.stream", "mssql_python"]
@@ -231,21 +233,21 @@ def _work(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _die_with_parent()
-    while True:
-        try:
-            job = pipe.recv()
-        except (EOFError, OSError):
-            return
-        if job is None:
-            continue  # a cancel that came after the job had ended
-        pipe.send(_outcome(job, pipe))
+    with closing(Connections()) as connections:
+        while True:
+            try:
+                job = pipe.recv()
+            except (EOFError, OSError):
+                return
+            if job is not None:  # else a cancel that came after the job had ended
+                pipe.send(_outcome(job, pipe, connections))
 
 
-def _outcome(job: Job, pipe: Connection) -> Result | EtlError:
+def _outcome(job: Job, pipe: Connection, connections: Connections) -> Result | EtlError:
     from etl_cli.runtime.stream import copy_task
 
     try:
-        return copy_task(job, _PipeWatcher(pipe))
+        return copy_task(job, _PipeWatcher(pipe), connections)
     except EtlError as error:
         return _portable(error)
     except Exception as error:

@@ -63,6 +63,11 @@ def connect_sink(sink: Sink, application: str, *, attempts: int | None = None) -
         raise translate(error, f"connecting to {sink.address}") from error
 
 
+def name_session(connection: SinkConnection, application: str) -> None:
+    """Say in `pg_stat_activity` what the session works on now."""
+    connection.execute("SELECT set_config('application_name', %s, false)", [application[:63]])
+
+
 def is_transient(error: BaseException) -> bool:
     """Whether another try may succeed: what is not of a permanent SQLSTATE class may."""
     if not isinstance(error, psycopg.Error):
