@@ -1,0 +1,1 @@
+"""A small T-SQL engine: text to tree, tree to rows."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import NamedTuple
 
 from etl_cli.sandbox.standin.errors import SqlError, syntax
@@ -46,7 +45,6 @@ _PATTERN = re.compile(
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 
 
-@lru_cache(maxsize=512)
 def tokenize(text: str) -> tuple[Token, ...]:
     """Return the tokens with an END behind the last; 102 for a character that begins none."""
     tokens: list[Token] = []

@@ -8,6 +8,7 @@ from etl_cli.sandbox.standin.sql import ast, lexer
 from etl_cli.sandbox.standin.sql.ast import Expression, Statement
 from etl_cli.sandbox.standin.sql.definitions import DefinitionParser
 
+CACHED_TEXT = 20_000
 ISOLATION_LEVELS = frozenset(
     {"READ UNCOMMITTED", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE", "SNAPSHOT"}
 )
@@ -19,9 +20,15 @@ class BatchParser(DefinitionParser):
     def batch(self) -> tuple[Statement, ...]:
         """Return the statements; 102 or 50000 for a piece that does not fit, and then nothing runs."""
         statements: list[Statement] = []
+        if not self._at_end() and self._names_procedure():
+            statements.append(self._call())
         while not self._at_end():
             statements.extend(self._statement())
         return tuple(statements)
+
+    def _names_procedure(self) -> bool:
+        """Only the first statement of a batch may call a procedure without EXEC."""
+        return self.at_identifier() and self.current.word not in STATEMENTS | UNSUPPORTED
 
     def _at_end(self) -> bool:
         while self.accept_symbol(";"):
@@ -236,6 +243,9 @@ class BatchParser(DefinitionParser):
 
     def _take_exec(self) -> Statement:
         self.advance()
+        return self._call()
+
+    def _call(self) -> Statement:
         if self.at_symbol("(") or (self.current.kind == lexer.VARIABLE and self.ahead().text == "="):
             raise self.unsupported("EXEC of a string or into a variable")
         name = self.object_name()
@@ -293,7 +303,11 @@ ENABLE DISABLE READTEXT WRITETEXT RECONFIGURE REVERT
 """.split())  # fmt: skip
 
 
-@lru_cache(maxsize=512)
 def parse_batch(text: str) -> tuple[Statement, ...]:
-    """Return the statements of a batch; equal texts are parsed once."""
+    """Return the statements of a batch; equal short texts are parsed once."""
+    return _parse_once(text) if len(text) <= CACHED_TEXT else BatchParser(text).batch()
+
+
+@lru_cache(maxsize=512)
+def _parse_once(text: str) -> tuple[Statement, ...]:
     return BatchParser(text).batch()

@@ -1,0 +1,5 @@
+"""A SQL Server stand-in that speaks TDS 7.4, for trying out and for tests, without Docker."""
+
+from etl_cli.sandbox.standin.server import StandIn
+
+__all__ = ["StandIn"]

@@ -1,0 +1,1 @@
+"""Tables, their versions, and the transactions that make new ones."""
