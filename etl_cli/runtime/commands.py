@@ -6,6 +6,7 @@ directory, or leaves the pipeline's name as their first argument.
 
 # no `from __future__ import annotations` here: typer reads the annotations, which name local objects
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
@@ -143,6 +144,7 @@ def _run(directory: Path, as_json: bool) -> None:
     if not live and not as_json:
         progress.listen = LineDisplay()
     error = None
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop is told like Ctrl-C: rolled back, recorded
     with LiveDisplay(console, progress) if live else nullcontext():
         try:
             outcome = run_pipeline(config, progress)

@@ -14,10 +14,11 @@ from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import DataError, EtlError
 from etl_cli.runtime.job import Job
 from etl_cli.runtime.ledger.ledger import Ledger, RunTotals, TaskId, record_applied
+from etl_cli.runtime.ledger.rescue import hold, rescue
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.planning import Resolved, resolve_or_refuse, shards_of, sink_of
 from etl_cli.runtime.progress import Progress, TaskProgress
-from etl_cli.runtime.sink.connect import SinkConnection, connect_sink
+from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, translate
 from etl_cli.runtime.sink.publish import Published, publish
 from etl_cli.runtime.sink.shadow import Shadow, create_shadow, drop_shadow, shadow_of
 from etl_cli.runtime.workers import Done, Event, Expected, Failed, Pool, Progressed, Started, warm_up
@@ -69,7 +70,12 @@ def run_pipeline(config: Config, progress: Progress, *, requested_by: str = "com
         ledger.register(config.name, config.id)
         progress.enter("reading catalogues")
         resolved = resolve_or_refuse(config, connection)
+        rescued = rescue(connection, config.name)
+        resolved.notes.extend(
+            f"run {number} had ended without a word: its leftovers were removed" for number in rescued
+        )
         run_id = ledger.start_run(config.name, resolved.plan.fingerprint, requested_by)
+        hold(connection, run_id)
         return _Run(config, resolved, ledger, connection, progress, run_id, time.monotonic() - began).execute()
 
 
@@ -127,7 +133,7 @@ class _Run:
             self._create_shadow(plan, shadow)
         began = time.monotonic()
         self._progress.enter("copying")
-        with _pool(self._config) as pool, ThreadPoolExecutor(max_workers=1) as appliers:
+        with _pool(self._config) as pool, _appliers() as appliers:
             applied = list(self._follow(pool, appliers))
             self._seconds["copy"] = time.monotonic() - began
             self._progress.enter("making visible")
@@ -207,8 +213,6 @@ class _Run:
         ]
 
     def _create_shadow(self, plan: TablePlan, shadow: Shadow) -> None:
-        from etl_cli.runtime.sink.connect import translate
-
         try:
             create_shadow(self._connection, plan, shadow)
         except psycopg.Error as error:
@@ -226,6 +230,16 @@ class _Run:
         return Outcome(
             self._run_id, state, totals, self._outcomes, self._progress, self._seconds, error, self._resolved.notes
         )
+
+
+@contextlib.contextmanager
+def _appliers() -> Iterator[ThreadPoolExecutor]:
+    """Makes tables visible one after the other; what has not begun when the run ends is left out."""
+    threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="apply")
+    try:
+        yield threads
+    finally:
+        threads.shutdown(wait=True, cancel_futures=True)
 
 
 @contextlib.contextmanager
