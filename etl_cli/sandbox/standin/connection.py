@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 import struct
 from typing import TYPE_CHECKING
@@ -26,6 +27,7 @@ from etl_cli.sandbox.standin.wire.values import encoder
 if TYPE_CHECKING:
     from etl_cli.sandbox.standin.server import StandIn
 
+logger = logging.getLogger(__name__)
 TRANSACTION_EVENTS = {"begin": tokens.ENV_BEGIN, "commit": tokens.ENV_COMMIT, "rollback": tokens.ENV_ROLLBACK}
 BEGIN, COMMIT, ROLLBACK, SAVE = 5, 7, 8, 9
 ISOLATION_LEVELS = {1: "READ UNCOMMITTED", 2: "READ COMMITTED", 3: "REPEATABLE READ", 4: "SERIALIZABLE", 5: "SNAPSHOT"}
@@ -135,6 +137,17 @@ class Connection:
             self._reply.finish()
         except Cancelled:
             self._reply.cancelled()
+        except ConnectionClosed:
+            raise
+        except Exception as error:
+            self._broken(error)
+
+    def _broken(self, error: Exception) -> None:
+        """A fault of the stand-in itself: said to the client as such, with the traceback in the log."""
+        logger.exception("internal error")
+        self.session.abandon()
+        self._reply.error(SqlError(50000, f"stand-in: internal error: {type(error).__name__}: {error}"))
+        self._reply.finish()
 
     def _reset(self, *, keep_transaction: bool) -> None:
         self.session.reset(keep_transaction=keep_transaction)

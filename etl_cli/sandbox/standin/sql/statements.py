@@ -21,7 +21,7 @@ class BatchParser(DefinitionParser):
         """Return the statements; 102 or 50000 for a piece that does not fit, and then nothing runs."""
         statements: list[Statement] = []
         if not self._at_end() and self._names_procedure():
-            statements.append(self._call())
+            statements.append(self._procedure_call())
         while not self._at_end():
             statements.extend(self._statement())
         return tuple(statements)
@@ -243,9 +243,9 @@ class BatchParser(DefinitionParser):
 
     def _take_exec(self) -> Statement:
         self.advance()
-        return self._call()
+        return self._procedure_call()
 
-    def _call(self) -> Statement:
+    def _procedure_call(self) -> Statement:
         if self.at_symbol("(") or (self.current.kind == lexer.VARIABLE and self.ahead().text == "="):
             raise self.unsupported("EXEC of a string or into a variable")
         name = self.object_name()
