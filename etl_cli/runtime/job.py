@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.ledger.ledger import TaskId
@@ -42,6 +43,8 @@ class Result:
     moved: Moved
     counted: int | None
     note: str | None
+    srids: Mapping[str, frozenset[int]] = field(default_factory=dict)
+    """The spatial reference systems of each spatial column of the target."""
 
 
 class Watcher:

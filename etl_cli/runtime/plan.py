@@ -34,6 +34,8 @@ class ColumnPlan:
     utf16: bool = False
     """The source keeps it as UTF-16, where half a surrogate pair may stand alone."""
     large: bool = False
+    spatial: bool = False
+    """Travels as WKB, which does not hold the SRID: that is read beside it."""
 
 
 @dataclass(frozen=True)
@@ -315,6 +317,7 @@ class _TablePlanner:
             text=kind in ("text", "xml", "jsonb"),
             utf16=column.type.name in ("nchar", "nvarchar", "ntext", "sysname"),
             large=is_large(column.type),
+            spatial=column.type.name in ("geography", "geometry"),
         )
 
     def _key(self, first: SourceTable, columns: Sequence[ColumnPlan]) -> tuple[str, ...]:

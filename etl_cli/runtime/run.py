@@ -21,6 +21,7 @@ from etl_cli.runtime.progress import Progress, TaskProgress
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, translate
 from etl_cli.runtime.sink.publish import Published, publish
 from etl_cli.runtime.sink.shadow import Shadow, create_shadow, drop_shadow, shadow_of
+from etl_cli.runtime.spatial import with_srids
 from etl_cli.runtime.workers import Done, Event, Expected, Failed, Pool, Progressed, Started, warm_up
 
 
@@ -31,6 +32,8 @@ class TableOutcome:
     plan: TablePlan
     published: Published | None = None
     notes: list[str] = field(default_factory=list)
+    srids: dict[str, set[int]] = field(default_factory=dict)
+    """The spatial reference systems of each spatial column, over all shards."""
 
 
 @dataclass
@@ -176,17 +179,17 @@ class _Run:
             )
             self._progress.moved(table, shard, moved)
             self._progress.state(table, shard, "loaded")
+            outcome = next(outcome for outcome in self._outcomes if outcome.plan.source == table)
             if result.note:
-                self._note(event.job, result.note)
-
-    def _note(self, job: Job, note: str) -> None:
-        outcome = next(o for o in self._outcomes if o.plan is job.plan or o.plan == job.plan)
-        outcome.notes.append(f"{job.shard.name}: {note}")
+                outcome.notes.append(f"{shard}: {result.note}")
+            for column, srids in result.srids.items():
+                outcome.srids.setdefault(column, set()).update(srids)
 
     def _apply(self, number: int) -> None:
         """Make one table visible, on a connection of its own: streams of other tables go on."""
         plan, apply = self._resolved.tables[number]
         shadow = self._shadows[number]
+        plan = with_srids(plan, self._outcomes[number].srids)
         with connect_sink(sink_of(self._config), self._application) as connection:
             published = publish(connection, plan, shadow, apply, lambda c: record_applied(c, self._run_id, plan.source))
             self._outcomes[number].published = published

@@ -69,7 +69,9 @@ class _Stream:
         while (batch := self._read(reader, self._plan.chunk_rows)) is not None:
             after_key = self._load_chunk(reader, batch, after_key) or ""
         counted, note = self._validated(before)
-        return Result(self._told(), counted, "; ".join(filter(None, [note, self._stripped()])) or None)
+        told = "; ".join(filter(None, [note, self._stripped()])) or None
+        srids = {column: frozenset(found) for column, found in self._encoder.findings.srids.items()}
+        return Result(self._told(), counted, told, srids)
 
     def _load_chunk(self, reader: BatchReader, batch: pa.RecordBatch | None, after_key: str) -> str | None:
         """Load one chunk that begins with `batch`; its last key."""

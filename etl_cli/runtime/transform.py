@@ -7,7 +7,7 @@ would carry 9999-12-31 23:59:59.9999999 into a year that does not exist.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pgpq
@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from etl_cli.runtime.errors import DataError
 from etl_cli.runtime.plan import ColumnPlan, TablePlan
+from etl_cli.runtime.source.scan import srid_of
 
 Convert = Callable[[pa.Array], pa.Array]
 FirstBad = Callable[[pa.RecordBatch, ColumnPlan, Sequence[int]], int | None]
@@ -29,9 +30,12 @@ _REPLACEMENT = "\ufffd".encode()
 
 @dataclass
 class Findings:
-    """What a task's rows held that is worth telling: characters stripped, by column."""
+    """What a task's rows held that is worth telling, by the target's column."""
 
-    stripped: dict[str, int]
+    stripped: dict[str, int] = field(default_factory=dict)
+    """Values that lost a U+0000."""
+    srids: dict[str, set[int]] = field(default_factory=dict)
+    """Spatial reference systems."""
 
 
 class BatchEncoder:
@@ -44,7 +48,7 @@ class BatchEncoder:
         self._shard_values = pa.array([], pa.string())
         self._encoder: pgpq.ArrowToPostgresBinaryEncoder | None = None
         self._schema: pa.Schema | None = None
-        self.findings = Findings({})
+        self.findings = Findings()
 
     def begin(self) -> None:
         """Start a COPY stream: its header goes before the first batch."""
@@ -75,6 +79,9 @@ class BatchEncoder:
         array = batch.column(column.source)
         if array.offset:
             array = pa.concat_arrays([array])  # the conversions below read whole buffers
+        if column.spatial:
+            srids = pc.unique(batch.column(srid_of(column))).drop_null().to_pylist()
+            self.findings.srids.setdefault(column.target, set()).update(srids)
         if column.text:
             array = self._checked_text(batch, column, array)
         convert = _CONVERSIONS.get((str(array.type), column.sink_type))

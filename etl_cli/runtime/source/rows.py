@@ -13,7 +13,7 @@ import pyodbc
 from etl_cli.runtime.extract import reading
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.source.connect import Shard
-from etl_cli.runtime.source.scan import count_rows, select_rows
+from etl_cli.runtime.source.scan import count_rows, select_rows, srid_of
 
 _DATETIMEOFFSET = -155
 """SQL_SS_TIMESTAMPOFFSET, which pyodbc does not know."""
@@ -44,7 +44,9 @@ class RowCursor:
         self._shard = shard
         self._plan = plan
         self._cursor = cursor
-        self._schema = pa.schema([pa.field(c.source, arrow_type(c.sink_type)) for c in plan.columns])
+        fields = [pa.field(c.source, arrow_type(c.sink_type)) for c in plan.columns]
+        fields += [pa.field(srid_of(c), pa.int32()) for c in plan.columns if c.spatial]
+        self._schema = pa.schema(fields)
         self._values = [_VALUES.get(str(field.type)) for field in self._schema]
         cursor.connection.add_output_converter(_DATETIMEOFFSET, _datetimeoffset)
         _decode_as_wide(cursor.connection)

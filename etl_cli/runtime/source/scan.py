@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from etl_cli.runtime.names import quote_source
-from etl_cli.runtime.plan import TablePlan
+from etl_cli.runtime.plan import ColumnPlan, TablePlan
 
 
 def select_rows(plan: TablePlan) -> str:
     """One ordered scan over the planned columns; unordered where the table has no key."""
-    listed = ", ".join(
+    selected = [
         c.expression if c.expression == quote_source(c.source) else f"{c.expression} AS {quote_source(c.source)}"
         for c in plan.columns
-    )
+    ]
+    selected += [f"{quote_source(c.source)}.STSrid AS {quote_source(srid_of(c))}" for c in plan.columns if c.spatial]
+    listed = ", ".join(selected)
     order = ", ".join(quote_source(name) for name in plan.order)
     return f"SELECT {listed} FROM {_from(plan)}" + (f" ORDER BY {order}" if order else "")
+
+
+def srid_of(column: ColumnPlan) -> str:
+    """The name under which a spatial column's SRID is read beside it."""
+    return f"{column.source} SRID"
 
 
 def count_rows(plan: TablePlan) -> str:
