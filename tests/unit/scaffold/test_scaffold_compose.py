@@ -80,7 +80,9 @@ def test_the_seeding_waits_for_all_shards_and_names_each() -> None:
     seed = compose(FILES[0])["services"]["seed"]
     assert seed["depends_on"] == {f"shard{n}": {"condition": "service_healthy"} for n in (1, 2, 3, 4)}
     script = seed["command"][-1]
-    assert re.findall(r"--source (\S+)", script) == [f"shard{n}:1433" for n in (1, 2, 3, 4)]
+    source = re.search(r"etl-cli sandbox seed --source (\S+)", script)
+    assert source is not None
+    assert source[1].split(",") == [f"shard{n}:1433" for n in (1, 2, 3, 4)]
 
 
 def test_the_sink_has_the_users_and_the_database_of_a_generated_env() -> None:
