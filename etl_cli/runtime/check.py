@@ -84,16 +84,16 @@ def _shard(config: Config, shard: Shard) -> tuple[Catalogue | None, list[Finding
     """Log in by both ways that a run uses, read the catalogue, try the right to each planned table."""
     area = f"source {shard.name}"
     try:
-        connection = connect_odbc(shard)
+        connection = connect_odbc(shard, attempts=1)
     except SourceError as error:
-        return None, [Finding(area, "problem", str(error))]
+        return None, [_of_shard(shard, error)]
     try:
         catalogue = read_catalogue(connection, shard)
         denied = _denied(config, catalogue, connection)
         if uses_microsoft_driver(shard.source.driver):
             connect_arrow(shard).close()
     except (SourceError, pyodbc.Error) as error:
-        return None, [Finding(area, "problem", str(error))]
+        return None, [_of_shard(shard, error)]
     finally:
         connection.close()
     server = catalogue.server
@@ -111,6 +111,11 @@ def _shard(config: Config, shard: Shard) -> tuple[Catalogue | None, list[Finding
     return catalogue, [Finding(area, "ok", told), *problems]
 
 
+def _of_shard(shard: Shard, error: Exception) -> Finding:
+    """The error without the shard's name, which the area says already."""
+    return Finding(f"source {shard.name}", "problem", str(error).removeprefix(f"shard {shard.name}: "))
+
+
 def _denied(config: Config, catalogue: Catalogue, connection: pyodbc.Connection) -> list[str]:
     plan, _, _ = make_plan(config, [catalogue])
     tables = [catalogue.table(t.source_schema, t.source_name) for t in plan.tables]
@@ -119,7 +124,7 @@ def _denied(config: Config, catalogue: Catalogue, connection: pyodbc.Connection)
 
 def _sink_and_tables(config: Config, catalogues: list[Catalogue]) -> Iterator[Finding]:
     try:
-        connection = connect_sink(sink_of(config), f"etl-cli {config.name} check")
+        connection = connect_sink(sink_of(config), f"etl-cli {config.name} check", attempts=1)
     except EtlError as error:
         yield Finding("sink", "problem", str(error))
         if catalogues:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from dotenv import dotenv_values
@@ -84,7 +85,15 @@ def _parse(path: Path, text: str) -> tuple[yaml.Node, dict[str, Any]]:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, which PyYAML lets the last one win."""
+    """SafeLoader that refuses a key given twice, which PyYAML lets the last one win.
+
+    Truth values are those of YAML 1.2, true and false: `on` is a key of `alerts`, and `NO` a country.
+    """
+
+    yaml_implicit_resolvers: ClassVar = {
+        letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+        for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
@@ -93,6 +102,11 @@ class _Loader(yaml.SafeLoader):
                 raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands twice", key.start_mark)
             seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
+)
 
 
 def _lines_of(node: yaml.Node, at: Location) -> Iterator[tuple[Location, int]]:

@@ -5,6 +5,7 @@ Both are opened the same way: the retries of `connection`, then the session's se
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -53,6 +54,7 @@ def connect_odbc(shard: Shard, *, attempts: int | None = None) -> pyodbc.Connect
     """
 
     def opened() -> pyodbc.Connection:
+        _probe(shard)
         connection = pyodbc.connect(odbc_string(shard), timeout=int(shard.retries.timeout), autocommit=True)
         connection.timeout = int(shard.source.query_timeout or 0)
         return connection
@@ -94,6 +96,15 @@ def arrow_string(shard: Shard) -> str:
     """mssql-python's connection string; it knows its driver itself. Holds the password."""
     keywords = {"SERVER": f"{shard.config.host},{shard.config.port}"} | _encryption(shard)
     return _joined(keywords | _login(shard) | _options(shard))
+
+
+def _probe(shard: Shard) -> None:
+    """Fail at once where nothing listens; the driver itself would go on trying until its timeout.
+
+    ODBC's driver manager also lets one connection be made at a time, so one dead shard would hold up all.
+    """
+    with socket.create_connection((shard.config.host, shard.config.port), timeout=shard.retries.timeout):
+        return
 
 
 def _encryption(shard: Shard) -> dict[str, str]:

@@ -57,13 +57,13 @@ def translate(error: BaseException, shard: str, doing: str) -> SourceError:
     """A driver's error as one line: the shard, what was being done, what the server said, what to do."""
     number = number_of(error)
     said = _said(error)
-    return SourceError(
-        f"shard {shard}: {doing} failed: {said}", _remedy(number, str(error)), shard=shard, number=number
-    )
+    return SourceError(f"shard {shard}: {doing} failed: {said}", _remedy(number, error), shard=shard, number=number)
 
 
 def _said(error: BaseException) -> str:
     """The server's own words, without the driver's prefixes, state and function names."""
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
     text = str(error.args[1]) if len(error.args) > 1 and isinstance(error.args[1], str) else str(error)
     text = _PREFIXES.sub("", text.split("(SQL")[0])
     text = re.sub(r"^Driver Error: [^;]*; DDBC Error: ", "", text)
@@ -72,10 +72,12 @@ def _said(error: BaseException) -> str:
     return f"{' '.join(text.split()).rstrip('.;')}" + (f" (error {number})" if number else "")
 
 
-def _remedy(number: int | None, text: str) -> str:
+def _remedy(number: int | None, error: BaseException) -> str:
     if number in _REMEDIES:
         return _REMEDIES[number]
-    lower = text.lower()
+    if isinstance(error, OSError):
+        return _REMEDY_UNREACHABLE
+    lower = str(error).lower()
     if "certificate verify failed" in lower or ("certificate" in lower and "trust" in lower):
         return _REMEDY_CERTIFICATE
     if any(word in lower for word in ("login timeout", "tcp provider", "communication link", "unable to connect")):
