@@ -69,6 +69,10 @@ class ExecutionContext:
             return constant(t.numeric(38, 0), session.last_identity, stable=False)
         raise SqlError(137, f'Must declare the scalar variable "{name}".', severity=15, state=2)
 
+    def inner_query(self, select: ast.Select) -> Query:
+        """Bind a query in this context."""
+        return self._query(select, self)
+
     def subquery(self, select: ast.Select, limit: int | None) -> tuple[tuple[SqlType, ...], list[tuple[SqlValue, ...]]]:
         """Run an inner query; one that refers to the outer query's columns is refused by name (207, 4104)."""
         query = self._query(select, self)
