@@ -185,6 +185,7 @@ class _TablePlanner:
         self.problems: Problems = []
         self.notes: Problems = []
         self.result: TablePlan | None = None
+        self._wanted_names: set[str] = set()
 
     @property
     def _label(self) -> str:
@@ -206,7 +207,7 @@ class _TablePlanner:
             return self
         first = next(iter(found.values()))
         columns = self._columns(found)
-        key = self._key(first, columns)
+        key = self._key(first)
         self._check_names(columns)
         if self.problems:
             return self
@@ -246,6 +247,7 @@ class _TablePlanner:
     def _columns(self, found: Mapping[str, SourceTable]) -> list[ColumnPlan]:
         first_shard, first = next(iter(found.items()))
         wanted = self._wanted(first)
+        self._wanted_names = {column.name for column in wanted}
         plans = []
         for column in wanted:
             others = {shard: t.column(column.name) for shard, t in found.items()}
@@ -320,13 +322,12 @@ class _TablePlanner:
             spatial=column.type.name in ("geography", "geometry"),
         )
 
-    def _key(self, first: SourceTable, columns: Sequence[ColumnPlan]) -> tuple[str, ...]:
+    def _key(self, first: SourceTable) -> tuple[str, ...]:
         """The key's source columns: the configured ones, else the primary key, else ()."""
-        copied = {column.source for column in columns}
         key = []
         for name in self._table.key or first.primary_key:
             column = first.column(name)
-            if column is None or column.name not in copied:
+            if column is None or column.name not in self._wanted_names:
                 why = "is not copied: add it to `columns`" if column else "does not exist: name the columns under `key`"
                 self._problem(f"key column {name} {why}")
             elif not can_be_key(column.type):

@@ -10,7 +10,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import yaml
 from dotenv import dotenv_values
@@ -90,7 +90,7 @@ class _Loader(yaml.SafeLoader):
     Truth values are those of YAML 1.2, true and false: `on` is a key of `alerts`, and `NO` a country.
     """
 
-    yaml_implicit_resolvers: ClassVar = {
+    yaml_implicit_resolvers = {  # noqa: RUF012
         letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
         for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

@@ -7,6 +7,7 @@ from importlib import resources
 import psycopg
 
 from etl_cli.runtime.errors import SinkError
+from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.sink.connect import SinkConnection, translate
 
 _LOCK = 0x65746C00
@@ -30,11 +31,9 @@ def migrate(connection: SinkConnection) -> None:
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
             _apply(connection, known)
     except psycopg.errors.InsufficientPrivilege as error:
-        raise SinkError(
-            "sink: the ledger (schema etl) cannot be made: " + (error.diag.message_primary or "no right"),
-            f"GRANT CREATE ON DATABASE {connection.info.dbname} TO {connection.info.user}",
-            sqlstate=error.sqlstate,
-        ) from error
+        said = error.diag.message_primary or "no right"
+        remedy = _grant(connection)
+        raise SinkError(f"sink: the ledger cannot be used: {said}", remedy, sqlstate=error.sqlstate) from error
     except psycopg.Error as error:
         raise translate(error, "preparing the ledger (schema etl)") from error
 
@@ -55,6 +54,15 @@ def _apply(connection: SinkConnection, known: list[tuple[int, str, str]]) -> Non
         if version > present:
             connection.execute(sql)
             connection.execute("INSERT INTO etl.migrations (version, name) VALUES (%s, %s)", [version, name])
+
+
+def _grant(connection: SinkConnection) -> str:
+    """What gives the user the right to the ledger: to make it, or to use another's."""
+    user = quote_sink(connection.info.user)
+    row = connection.execute("SELECT to_regnamespace('etl') IS NOT NULL").fetchone()
+    if row and row[0]:
+        return f"GRANT ALL ON SCHEMA etl TO {user}; GRANT ALL ON ALL TABLES IN SCHEMA etl TO {user}"
+    return f"GRANT CREATE ON DATABASE {quote_sink(connection.info.dbname)} TO {user}"
 
 
 def _version(connection: SinkConnection) -> int:

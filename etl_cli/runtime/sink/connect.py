@@ -53,7 +53,7 @@ def connect_sink(sink: Sink, application: str, *, attempts: int | None = None) -
     """
     tries = Retrying(
         stop=stop_after_attempt(attempts or 1 + sink.retries.retries),
-        wait=wait_exponential_jitter(initial=sink.retries.retry_delay, max=30, jitter=sink.retries.retry_delay / 4),
+        wait=wait_exponential_jitter(multiplier=sink.retries.retry_delay, max=30, jitter=sink.retries.retry_delay / 4),
         retry=retry_if_exception(is_transient),
         reraise=True,
     )

@@ -82,7 +82,7 @@ def _publish(connection: SinkConnection, plan: TablePlan, shadow: Shadow, planne
 def _swap_patiently(connection: SinkConnection, plan: TablePlan, shadow: Shadow, record: Record) -> None:
     tries = Retrying(
         stop=stop_after_delay(SWAP_PATIENCE_S),
-        wait=wait_exponential_jitter(initial=0.2, max=3, jitter=0.2),
+        wait=wait_exponential_jitter(multiplier=0.2, max=3, jitter=0.2),
         retry=retry_if_exception_type((NotSwappableError, psycopg.errors.LockNotAvailable)),
         reraise=True,
     )

@@ -149,7 +149,9 @@ def _braced(value: str) -> str:
 def _with_retries(shard: Shard, opened: Callable[[], Connection], attempts: int | None) -> Connection:
     tries = Retrying(
         stop=stop_after_attempt(attempts or 1 + shard.retries.retries),
-        wait=wait_exponential_jitter(initial=shard.retries.retry_delay, max=30, jitter=shard.retries.retry_delay / 4),
+        wait=wait_exponential_jitter(
+            multiplier=shard.retries.retry_delay, max=30, jitter=shard.retries.retry_delay / 4
+        ),
         retry=retry_if_exception(is_transient),
         reraise=True,
     )

@@ -117,7 +117,7 @@ def test_a_column_of_another_type_on_one_shard(
 def test_no_rights_on_the_sink(loaded: PipelineDirectory, sink: SinkDatabase, untouched: Callable[[], None]) -> None:
     role = sink.role("etl_poor")
     loaded.change(sink={"user": role})
-    refused(loaded.cli("run"), 1, "permission denied", "grant")
+    refused(loaded.cli("run"), 1, "permission denied for schema etl", "GRANT ALL ON SCHEMA etl TO")
     untouched()
 
 

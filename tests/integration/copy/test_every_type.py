@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
+from etl_cli.runtime import planning
 from etl_cli.runtime.source.driver import microsoft_driver
 from etl_cli.sandbox import every_type
 from tests.support.database import SinkDatabase
@@ -60,7 +61,7 @@ def test_the_target_has_the_types_of_the_table(
             "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
             " WHERE attrelid = 'everything'::regclass AND attnum > 0"
         ).fetchall()
-        has_xml = connection.execute("SELECT 1 FROM pg_config WHERE value LIKE '%with-libxml%'").fetchone()
+        has_xml = planning.has_xml(connection)
     types = dict(rows)
     for case in every_type.CASES:
         wanted = "text" if case.sink_type == "xml" and not has_xml else case.sink_type
