@@ -59,14 +59,14 @@ def test_the_driver_s_libraries_are_there_before_anything_is_run(instructions: l
     assert apt < position(instructions, "RUN", "pip install")
 
 
-def test_it_serves_as_a_user_without_rights_and_stops_by_sigterm(instructions: list[tuple[str, str]]) -> None:
+def test_it_runs_as_a_user_without_rights_and_stops_by_sigterm(instructions: list[tuple[str, str]]) -> None:
     user = position(instructions, "USER", "etl")
     assert all(name in ("STOPSIGNAL", "CMD") for name, _ in instructions[user + 1 :])
     assert ("STOPSIGNAL", "SIGTERM") in instructions
     name, command = instructions[-1]
     assert name == "CMD"
     # a list: a shell in between would swallow the signal
-    assert json.loads(command) == ["python", "etl.py", "serve"]
+    assert json.loads(command) == ["python", "etl.py", "run"]
 
 
 def test_all_that_it_copies_exists_and_is_sent_to_the_engine(

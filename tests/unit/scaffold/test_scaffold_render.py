@@ -179,7 +179,7 @@ def test_a_team_s_template_gets_the_same_answers_and_keeps_its_other_files(tmp_p
 
 def test_a_team_s_template_can_build_on_the_built_in_one(tmp_path: Path) -> None:
     template = team_template(tmp_path, **{"Dockerfile.j2": '{% include "builtin/Dockerfile.j2" %}# ours\n'})
-    assert rendered(template)["Dockerfile"].endswith(b'"serve"]\n# ours\n')
+    assert rendered(template)["Dockerfile"].endswith(b'"run"]\n# ours\n')
 
 
 @pytest.mark.parametrize(
