@@ -1,0 +1,67 @@
+"""A real Postgres for the session, and a fresh database in it for each test that asks for one.
+
+ETL_TEST_POSTGRES_BIN names the bin directory of another installation than the embedded one.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[1]
+if str(REPOSITORY) not in sys.path:
+    sys.path.insert(0, str(REPOSITORY))  # `tests.support` is found in a checkout that is not installed, too
+
+from etl_cli.sandbox.postgres import PostgresServer  # noqa: E402
+from tests.support.database import SinkDatabase, fresh_database  # noqa: E402
+from tests.support.reaper import reaped  # noqa: E402
+
+# a crash of the test machine may cost the cluster; autovacuum would hold snapshots that nobody asked for
+FAST = {
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "full_page_writes": "off",
+    "autovacuum": "off",
+    "wal_level": "logical",
+    "max_connections": "60",
+    "shared_buffers": "64MB",
+    "max_wal_size": "1GB",
+}
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    binaries = os.environ.get("ETL_TEST_POSTGRES_BIN")
+    # pytest's own temporary directories are closed to the user `nobody`, who runs Postgres where tests run as root
+    directory = Path(tempfile.mkdtemp(prefix="etl-test-postgres-", dir="/tmp"))
+    directory.chmod(0o755)
+    server = PostgresServer(
+        directory, free_port(), settings=FAST, binaries=Path(binaries) if binaries is not None else None
+    )
+    with reaped(directory):
+        server.start()
+        yield server
+        server.stop()
+
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def sink(postgres: PostgresServer) -> Iterator[SinkDatabase]:
+    with fresh_database(postgres, f"sink{next(_numbers)}") as database:
+        yield database
