@@ -9,6 +9,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from etl_cli.sandbox.standin import types as t
+from etl_cli.sandbox.standin.bulk.replay import ScanBudget
 from etl_cli.sandbox.standin.errors import SqlError
 from etl_cli.sandbox.standin.session import Session
 from etl_cli.sandbox.standin.sql import ast, temporal
@@ -68,6 +69,10 @@ class ExecutionContext:
         if name == "@@identity":
             return constant(t.numeric(38, 0), session.last_identity, stable=False)
         raise SqlError(137, f'Must declare the scalar variable "{name}".', severity=15, state=2)
+
+    def scan_budget(self) -> ScanBudget:
+        """Return what bounds the encoded rows that are kept."""
+        return self.session.database.scans
 
     def inner_query(self, select: ast.Select) -> Query:
         """Bind a query in this context."""

@@ -19,6 +19,7 @@ from etl_cli.sandbox.standin.sql.leaves import LeafFactory
 from etl_cli.sandbox.standin.sql.modify import Writer, assignment, whole_row_scope
 from etl_cli.sandbox.standin.sql.scan import Scan
 from etl_cli.sandbox.standin.sql.scope import Scope
+from etl_cli.sandbox.standin.sql.totals import matching_rows
 from etl_cli.sandbox.standin.sql.select import Query, refuse_user_types
 from etl_cli.sandbox.standin.store.definitions import Column, Row, Table, View
 from etl_cli.sandbox.standin.store.transaction import Transaction
@@ -203,15 +204,13 @@ class Engine:
     def _find_rows(
         self, table: Table, where: ast.Expression | None, top: ast.Expression | None, context: ExecutionContext
     ) -> Callable[[], list[tuple[int, Row]]]:
-        binder = Binder(Scope([whole_row_scope(table)]), context, functions.make)
+        scope = whole_row_scope(table)
+        binder = Binder(Scope([scope]), context, functions.make)
         limit = None if top is None else converted(binder.scalar(top), t.BIGINT).value
-        predicate = None if where is None else binder.predicate(where)
 
         def find() -> list[tuple[int, Row]]:
-            rows = context.transaction.version(table).numbered_rows()
-            if predicate is not None:
-                rows = ((row_id, row) for row_id, row in rows if predicate((row,)))
-            return list(islice(rows, limit))
+            version = context.transaction.version(table)
+            return list(islice(matching_rows(version, where, binder, scope), limit))
 
         return find
 

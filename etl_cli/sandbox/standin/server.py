@@ -11,8 +11,8 @@ from typing import Self
 from etl_cli.sandbox.standin.connection import Connection
 from etl_cli.sandbox.standin.counters import Counters
 from etl_cli.sandbox.standin.faults import Faults
+from etl_cli.sandbox.standin.handle import DatabaseHandle
 from etl_cli.sandbox.standin.instance import Instance
-from etl_cli.sandbox.standin.store.database import Database
 from etl_cli.sandbox.standin.wire import tls
 from etl_cli.sandbox.standin.wire.login import ENCRYPTION_MODES
 
@@ -44,8 +44,9 @@ class StandIn:
         self.password = password or os.environ.get(PASSWORD_VARIABLE) or DEFAULT_PASSWORD
         self.encryption = encryption
         self.instance = Instance(user, self.password, allow_snapshot=allow_snapshot)
-        self.database: Database = self.instance.create_database(database)
-        self.database.cache_bytes = cache_bytes
+        made = self.instance.create_database(database)
+        made.scans.limit_bytes = cache_bytes
+        self.database = DatabaseHandle(self.instance, made)
         self.counters = Counters()
         self.faults = Faults()
         self._listener: socket.socket | None = None

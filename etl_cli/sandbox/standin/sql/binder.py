@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from etl_cli.sandbox.standin import types as t
+from etl_cli.sandbox.standin.bulk.replay import ScanBudget
 from etl_cli.sandbox.standin.errors import SqlError, not_supported
 from etl_cli.sandbox.standin.sql import arithmetic, ast, predicates, spatial
 from etl_cli.sandbox.standin.sql.bound import Bound, SourceRow, constant, converted, derived, strict
@@ -25,6 +26,9 @@ class Context(Protocol):
 
     def system_function(self, name: str, arguments: list[Bound]) -> Bound | None:
         """Return a function over session, server or catalogue; None when there is none of that name."""
+
+    def scan_budget(self) -> ScanBudget:
+        """Return what bounds the encoded rows that are kept."""
 
     def subquery(self, select: ast.Select, limit: int | None) -> tuple[tuple[SqlType, ...], list[tuple[SqlValue, ...]]]:
         """Run an inner query and return its types and at most limit rows."""

@@ -132,6 +132,11 @@ class Writer:
                 raise null_refused(column.name, self.name, action)
         return tuple(values)
 
+    def computed_value(self, place: int, row: Row) -> SqlValue:
+        """Return the value of a computed column over a whole row."""
+        bound = next(bound for position, bound in self._computed if position == place)
+        return converted(bound, self.table.columns[place].type).evaluate((row,))
+
     # --- keys --------------------------------------------------------------------------------------------------
 
     def _claim(self, index: Index, key: tuple[Any, ...], row_id: int) -> None:

@@ -15,6 +15,7 @@ from etl_cli.sandbox.standin.sql.binder import Binder, Context, unified
 from etl_cli.sandbox.standin.sql.bound import Bound, converted
 from etl_cli.sandbox.standin.sql.compare import key_function, sort_key
 from etl_cli.sandbox.standin.sql.sources import From, LeafMaker
+from etl_cli.sandbox.standin.sql.totals import totals_of
 from etl_cli.sandbox.standin.sql.tree import walk
 from etl_cli.sandbox.standin.types import SqlValue
 from etl_cli.sandbox.standin.wire.tokens import ResultColumn
@@ -160,13 +161,16 @@ class Query:
 
     def rows(self) -> Iterator[Row]:
         """Run the query and yield its rows."""
-        top, offset, fetch = (self._number(part) for part in (self.select.top, self.select.offset, self.select.fetch))
         rows = self._ordered()
         if self.select.distinct:
             rows = self._distinct(rows)
-        start = offset or 0
-        limit = top if fetch is None else fetch
-        return islice(rows, start, None if limit is None else start + limit)
+        skip, limit = self.limits()
+        return islice(rows, skip, None if limit is None else skip + limit)
+
+    def limits(self) -> tuple[int, int | None]:
+        """Return how many rows are skipped, and how many are yielded at most (None: all)."""
+        top, offset, fetch = (self._number(part) for part in (self.select.top, self.select.offset, self.select.fetch))
+        return offset or 0, top if fetch is None else fetch
 
     def _number(self, node: ast.Expression | None) -> int | None:
         if node is None:
@@ -218,6 +222,10 @@ class Query:
                 yield row
 
     def _grouped(self, rows: Iterator[Row_]) -> Iterator[Row]:
+        totals = totals_of(self)
+        if totals is not None:
+            yield totals
+            return
         keys = [key_function(group.type) for group in self.groups]
         groups: dict[tuple[Any, ...], tuple[Row, list[State]]] = {}
         if not self.select.group:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from etl_cli.sandbox.standin.bulk.replay import ScanBudget
 from etl_cli.sandbox.standin.collations import DEFAULT
 from etl_cli.sandbox.standin.sql.compare import Key, key_function
 from etl_cli.sandbox.standin.store.definitions import Index, Row, Table
@@ -17,6 +18,7 @@ from etl_cli.sandbox.standin.store.version import Changes, TableVersion
 if TYPE_CHECKING:
     from etl_cli.sandbox.standin.store.transaction import Transaction
 
+DEFAULT_CACHE_BYTES = 1 << 30
 FIRST_OBJECT_ID = 1_000_000_001
 FIRST_ROWVERSION = 2000  # a new database of SQL Server starts there too
 
@@ -94,7 +96,7 @@ class Database:
         self.state = State()
         self.latch = threading.RLock()
         self.locks = LockManager()
-        self.cache_bytes = 1 << 30
+        self.scans = ScanBudget(DEFAULT_CACHE_BYTES)
         self._runtimes: dict[int, TableRuntime] = {}
         self._object_ids = itertools.count(FIRST_OBJECT_ID, 16_000_057)
         self._transactions: set[Transaction] = set()

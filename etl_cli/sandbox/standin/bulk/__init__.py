@@ -1,0 +1,1 @@
+"""The fast path: columns in, encoded rows out, kept and replayed."""
