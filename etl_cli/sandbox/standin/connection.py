@@ -11,6 +11,7 @@ from etl_cli.sandbox.standin import rpc
 from etl_cli.sandbox.standin import types as t
 from etl_cli.sandbox.standin.engine import Engine
 from etl_cli.sandbox.standin.errors import Cancelled, ConnectionClosed, SqlError
+from etl_cli.sandbox.standin.faults import Link
 from etl_cli.sandbox.standin.procedures import execute
 from etl_cli.sandbox.standin.reply import Reply
 from etl_cli.sandbox.standin.results import ResultSet
@@ -271,14 +272,16 @@ class Connection:
     def _send_rows(self, result: ResultSet) -> int:
         """Send the rows as they come, under the faults that are ordered, and return how many they were."""
         count = 0
-        watch = self.server.faults.watch(result.table, self)
-        for block in result.blocks:
-            for part in watch.parts(block):
-                self.channel.write(part.bytes)
-                count += part.rows
-                self.server.counters.rows(result.table, part.rows)
-                self._check()
+        link = Link(self.socket, self.spid, self.channel.flush, self._sleep)
+        for part in self.server.faults.watch(result.table).parts(result.blocks, link):
+            self.channel.write(part.bytes)
+            count += part.rows
+            self.server.counters.rows(result.table, part.rows)
+            self._check()
         return count
+
+    def _sleep(self, seconds: float) -> None:
+        self.server.instance.sleep(seconds, self._check)
 
 
 def _name(body: bytes) -> str:

@@ -23,6 +23,14 @@ BACKLOG = 128
 JOIN_S = 5.0
 
 
+def odbc_string(
+    driver: str, host: str, port: int, database: str, user: str, password: str, options: dict[str, str]
+) -> str:
+    """Return an ODBC connection string; an empty part is left out."""
+    parts = {"DRIVER": driver, "SERVER": f"{host},{port}", "DATABASE": database, "UID": user, "PWD": password}
+    return ";".join(f"{key}={value}" for key, value in (parts | options).items() if value)
+
+
 class StandIn:
     """One SQL Server stand-in; `with StandIn(port=0) as server:` listens until the block ends.
 
@@ -97,9 +105,9 @@ class StandIn:
 
     def connection_string(self, driver: str = "", **options: str) -> str:
         """Return an ODBC connection string for this server."""
-        parts = {"DRIVER": driver, "SERVER": f"{self.host},{self.port}", "DATABASE": self.database.name,
-                 "UID": self.user, "PWD": self.password, **options}  # fmt: skip
-        return ";".join(f"{key}={value}" for key, value in parts.items() if value)
+        return odbc_string(
+            driver, self.host, self.port, self.database.name, self.user, self.password, options
+        )
 
     def _accept(self, listener: socket.socket) -> None:
         while True:

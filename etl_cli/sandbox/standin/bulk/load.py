@@ -16,7 +16,7 @@ from etl_cli.sandbox.standin.errors import SqlError, duplicate_key, null_refused
 from etl_cli.sandbox.standin.sql import spatial
 from etl_cli.sandbox.standin.sql.convert import conversion, fit_text, parse_number, text_length
 from etl_cli.sandbox.standin.sql.temporal import DAY, MINUTE, SECOND
-from etl_cli.sandbox.standin.store.columns import CellColumn, NumberColumn, StoredColumn, number_dtype, stored_column
+from etl_cli.sandbox.standin.store.columns import CellColumn, NumberColumn, StoredColumn, number_dtype, stored_column, text_column
 from etl_cli.sandbox.standin.store.column_store import ColumnStore, build_store
 from etl_cli.sandbox.standin.store.definitions import Column, Index, Table
 from etl_cli.sandbox.standin.store.transaction import Transaction
@@ -131,6 +131,8 @@ def column_of(kind: SqlType, values: Values) -> StoredColumn:
             array = np.where(np.isnat(array), 0, _moments(kind, array))
         return NumberColumn(kind, array.astype(dtype), missing)
     natural = values.tolist() if isinstance(values, np.ndarray) else values
+    if kind.is_text:
+        return text_column(kind, natural)
     return stored_column(kind, [engine_value(kind, value) for value in natural])
 
 

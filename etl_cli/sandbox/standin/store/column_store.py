@@ -9,8 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from etl_cli.sandbox.standin.sql.compare import key_function
-from etl_cli.sandbox.standin.store.columns import Mask, NumberColumn, Positions, StoredColumn, stored_column
+from etl_cli.sandbox.standin.sql.compare import Key, key_function
+from etl_cli.sandbox.standin.store.columns import (
+    CellColumn,
+    Mask,
+    NumberColumn,
+    Positions,
+    StoredColumn,
+    read_cell,
+    stored_column,
+)
 from etl_cli.sandbox.standin.store.definitions import Index, Row, Table
 from etl_cli.sandbox.standin.types import SqlType, SqlValue
 
@@ -79,11 +87,7 @@ class ColumnStore:
             return column.array
         with self.latch:
             if (ordinal, kind) not in self._keys:
-                key = key_function(kind)
-                values = column.values(0, self.count)
-                self._keys[ordinal, kind] = (
-                    values if key is None else [None if value is None else key(value) for value in values]
-                )
+                self._keys[ordinal, kind] = _keyed(column, key_function(kind), self.count)
             found: list[Any] = self._keys[ordinal, kind]
             return found
 
@@ -144,6 +148,18 @@ class ColumnStore:
         found = self.keys(ordinal, column.type)
         assert isinstance(found, list)
         return found
+
+
+def _keyed(column: StoredColumn, key: Key | None, count: int) -> list[Any]:
+    """Return the keys of all values; equal cells are looked at once."""
+    if isinstance(column, CellColumn):
+        cells = column.cells(0, count)
+        known = {cell: read_cell(column.type, cell) for cell in set(cells)}
+        if key is not None:
+            known = {cell: None if value is None else key(value) for cell, value in known.items()}
+        return [known[cell] for cell in cells]
+    values = column.values(0, count)
+    return values if key is None else [None if value is None else key(value) for value in values]
 
 
 def _dense_ranks(keys: NDArray[Any] | list[Any]) -> NDArray[np.int64]:

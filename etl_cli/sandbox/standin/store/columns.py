@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from etl_cli.sandbox.standin import types as t
 from etl_cli.sandbox.standin.types import SqlType, SqlValue
 from etl_cli.sandbox.standin.wire.types import Reader
-from etl_cli.sandbox.standin.wire.values import TEXT_POINTER, encoder, read_value
+from etl_cli.sandbox.standin.wire.values import TEXT_POINTER, encoder, payload_encoder, read_value
 
 Positions = NDArray[np.intp]
 Mask = NDArray[np.bool_]
@@ -197,3 +198,30 @@ def stored_column(kind: SqlType, values: Sequence[SqlValue]) -> StoredColumn:
     if kind.name in t.USER_TYPES:
         return ObjectColumn(kind, list(values))
     return cell_column(kind, list(map(encoder(kind), values)))
+
+
+def text_column(kind: SqlType, values: Sequence[str | None]) -> CellColumn:
+    """Return a column of natural text, all at once; ValueError for text that is too long."""
+    encode = payload_encoder(kind)
+    if kind.is_large:
+        return cell_column(kind, list(map(encoder(kind), values)))
+    unit = 2 if kind.is_unicode else 1
+    payloads = [b"" if value is None else encode(value) for value in values]
+    if kind.name in ("char", "nchar"):
+        space, width = " ".encode("utf-16-le")[:unit], kind.length
+        payloads = [data + space * (width - len(data) // unit) for data in payloads]
+    longest = max(map(len, payloads), default=0)
+    if longest > kind.length * unit:
+        raise ValueError(f"text of {longest // unit} characters does not fit into {kind.declaration()}")
+    return _counted_cells(kind, values, payloads)
+
+
+def _counted_cells(kind: SqlType, values: Sequence[str | None], payloads: list[bytes]) -> CellColumn:
+    lengths = np.fromiter(map(len, payloads), "<u2", len(payloads))
+    missing = np.fromiter((value is None for value in values), np.bool_, len(values))
+    heads = np.where(missing, 0xFFFF, lengths).astype("<u2").view("V2").tolist()
+    if missing.any():
+        payloads = [b"" if value is None else data for value, data in zip(values, payloads, strict=True)]
+    offsets = np.zeros(len(payloads) + 1, np.int64)
+    np.cumsum(np.where(missing, 0, lengths).astype(np.int64) + 2, out=offsets[1:])
+    return CellColumn(kind, b"".join(chain.from_iterable(zip(heads, payloads, strict=True))), offsets)
