@@ -67,9 +67,14 @@ def _until_ended(ended: threading.Event, *, with_stdin: bool) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     if with_stdin:
-        threading.Thread(target=lambda: (sys.stdin.read(), ended.set()), daemon=True).start()
+        threading.Thread(target=_wait_for_stdin, args=(ended,), daemon=True).start()
     while not ended.wait(1.0):  # in steps, so that signals are seen
         pass
+
+
+def _wait_for_stdin(ended: threading.Event) -> None:
+    sys.stdin.read()
+    ended.set()
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,8 +82,14 @@ def main(arguments: list[str] | None = None) -> int:
     options = _arguments().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s standin %(levelname)s %(message)s")
     server = StandIn(
-        options.port, host=options.host, database=options.database, user=options.user, password=options.password,
-        encryption=options.encryption, allow_snapshot=not options.no_snapshot, cache_bytes=options.cache_mb << 20,
+        options.port,
+        host=options.host,
+        database=options.database,
+        user=options.user,
+        password=options.password,
+        encryption=options.encryption,
+        allow_snapshot=not options.no_snapshot,
+        cache_bytes=options.cache_mb << 20,
     )
     _fill(server.database, options)
     if options.certificate is not None:

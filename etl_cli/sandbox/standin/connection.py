@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from etl_cli.sandbox.standin import rpc
 from etl_cli.sandbox.standin import types as t
 from etl_cli.sandbox.standin.engine import Engine
-from etl_cli.sandbox.standin.errors import Cancelled, ConnectionClosed, SqlError
+from etl_cli.sandbox.standin.errors import CancelledError, ConnectionClosedError, SqlError
 from etl_cli.sandbox.standin.faults import Link
 from etl_cli.sandbox.standin.procedures import execute
 from etl_cli.sandbox.standin.reply import Reply
@@ -58,7 +58,7 @@ class Connection:
                     self._answer(self.channel.read_message())
             finally:
                 self.session.abandon()
-        except (ConnectionClosed, OSError):
+        except (ConnectionClosedError, OSError):
             pass
         finally:
             self.socket.close()
@@ -114,10 +114,10 @@ class Connection:
     # --- messages ----------------------------------------------------------------------------------------------
 
     def _check(self) -> None:
-        """Raise Cancelled when ATTENTION has come, ConnectionClosed when the client has gone."""
+        """Raise CancelledError when ATTENTION has come, ConnectionClosedError when the client has gone."""
         self.server.faults.wait_while_paused()
         if self.channel.attention():
-            raise Cancelled
+            raise CancelledError
 
     def _transaction_changed(self, event: str, descriptor: bytes) -> None:
         new, old = (descriptor, b"") if event == "begin" else (b"", descriptor)
@@ -136,9 +136,9 @@ class Connection:
         try:
             self._dispatch(message)
             self._reply.finish()
-        except Cancelled:
+        except CancelledError:
             self._reply.cancelled()
-        except ConnectionClosed:
+        except ConnectionClosedError:
             raise
         except Exception as error:
             self._broken(error)
@@ -166,7 +166,7 @@ class Connection:
         elif message.type == packets.TRANSACTION:
             self._transaction_request(rpc.skip_headers(message.payload))
         else:
-            raise ConnectionClosed
+            raise ConnectionClosedError
 
     def _batch(self, text: str) -> None:
         try:
@@ -176,7 +176,9 @@ class Connection:
             return
         self._run_all(statements, {})
 
-    def _run_all(self, statements: tuple[ast.Statement, ...], variables: dict[str, tuple[t.SqlType, t.SqlValue]]) -> bool:
+    def _run_all(
+        self, statements: tuple[ast.Statement, ...], variables: dict[str, tuple[t.SqlType, t.SqlValue]]
+    ) -> bool:
         """Run statements until one fails in a way that ends the batch; return whether none failed."""
         fine = True
         for statement in statements:

@@ -32,7 +32,10 @@ class ExecutionContext:
     """The context of one statement; its time stands still while it runs."""
 
     def __init__(
-        self, session: Session, transaction: Transaction, variables: dict[str, tuple[SqlType, SqlValue]],
+        self,
+        session: Session,
+        transaction: Transaction,
+        variables: dict[str, tuple[SqlType, SqlValue]],
         query: Callable[[ast.Select, ExecutionContext], Query],
     ) -> None:
         self.session = session

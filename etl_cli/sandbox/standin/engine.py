@@ -19,8 +19,8 @@ from etl_cli.sandbox.standin.sql.leaves import LeafFactory
 from etl_cli.sandbox.standin.sql.modify import Writer, assignment, whole_row_scope
 from etl_cli.sandbox.standin.sql.scan import Scan
 from etl_cli.sandbox.standin.sql.scope import Scope
-from etl_cli.sandbox.standin.sql.totals import matching_rows
 from etl_cli.sandbox.standin.sql.select import Query, refuse_user_types
+from etl_cli.sandbox.standin.sql.totals import matching_rows
 from etl_cli.sandbox.standin.store.definitions import Column, Row, Table, View
 from etl_cli.sandbox.standin.store.transaction import Transaction
 from etl_cli.sandbox.standin.types import SqlType, SqlValue
@@ -64,9 +64,7 @@ class Engine:
         run = _TRANSACTIONAL[type(statement)]
         yield from self.within(variables, lambda context: run(self, statement, context))
 
-    def within(
-        self, variables: Variables, run: Callable[[ExecutionContext], Iterator[Result]]
-    ) -> Generator[Result]:
+    def within(self, variables: Variables, run: Callable[[ExecutionContext], Iterator[Result]]) -> Generator[Result]:
         """Run in the open transaction, or in one of the statement's own; a failed statement leaves nothing."""
         session = self.session
         transaction = session.transaction or session.new_transaction()
@@ -140,7 +138,8 @@ class Engine:
             _refuse_written_by_server(table, table.columns[place])
             if table.columns[place].identity is not None and not explicit:
                 raise SqlError(
-                    544, f"Cannot insert explicit value for identity column in table '{table.name}' when "
+                    544,
+                    f"Cannot insert explicit value for identity column in table '{table.name}' when "
                     "IDENTITY_INSERT is set to OFF.",
                 )
         return targets
@@ -154,8 +153,10 @@ class Engine:
         for row in rows:
             if len(row) != len(targets):
                 raise SqlError(
-                    110 if len(row) > len(targets) else 109, "There are more columns in the INSERT statement than values "
-                    "specified in the VALUES clause, or the other way round.", severity=15,
+                    110 if len(row) > len(targets) else 109,
+                    "There are more columns in the INSERT statement than values "
+                    "specified in the VALUES clause, or the other way round.",
+                    severity=15,
                 )
             given: dict[int, Bound] = {}
             for place, node in zip(targets, row, strict=True):
@@ -413,7 +414,9 @@ class Engine:
 
     def _raise(self, statement: ast.RaiseError, variables: Variables) -> Iterator[Result]:
         text = self.evaluate(statement.message, variables, t.nvarchar(2047)).value
-        severity, state = (self.evaluate(node, variables, t.INT).value for node in (statement.severity, statement.state))
+        severity, state = (
+            self.evaluate(node, variables, t.INT).value for node in (statement.severity, statement.state)
+        )
         error = SqlError(statement.number, text, severity=severity, state=state)
         if severity > 10:
             raise error

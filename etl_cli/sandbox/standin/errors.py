@@ -30,11 +30,11 @@ class SqlError(Exception):
         return self.number not in STATEMENT_ONLY
 
 
-class ConnectionClosed(Exception):
+class ConnectionClosedError(Exception):
     """The client has gone, or a fault cut the link."""
 
 
-class Cancelled(Exception):
+class CancelledError(Exception):
     """The client sent ATTENTION while its statement was under way."""
 
 
@@ -91,8 +91,8 @@ def implicit_conversion_refused(source: str, target: str) -> SqlError:
 def truncated(table: str, column: str, value: str) -> SqlError:
     """Return 2628."""
     return SqlError(
-        2628, f"String or binary data would be truncated in table '{table}', column '{column}'. "
-        f"Truncated value: '{value}'.",
+        2628,
+        f"String or binary data would be truncated in table '{table}', column '{column}'. Truncated value: '{value}'.",
     )
 
 
@@ -100,28 +100,36 @@ def duplicate_key(constraint: str | None, index: str, table: str, key: str) -> S
     """Return 2627 for a constraint, 2601 for a unique index."""
     if constraint is not None:
         return SqlError(
-            2627, f"Violation of {constraint} constraint '{index}'. Cannot insert duplicate key in object "
-            f"'{table}'. The duplicate key value is ({key}).", severity=14,
+            2627,
+            f"Violation of {constraint} constraint '{index}'. Cannot insert duplicate key in object "
+            f"'{table}'. The duplicate key value is ({key}).",
+            severity=14,
         )
     return SqlError(
-        2601, f"Cannot insert duplicate key row in object '{table}' with unique index '{index}'. "
-        f"The duplicate key value is ({key}).", severity=14,
+        2601,
+        f"Cannot insert duplicate key row in object '{table}' with unique index '{index}'. "
+        f"The duplicate key value is ({key}).",
+        severity=14,
     )
 
 
 def null_refused(column: str, table: str, action: str) -> SqlError:
     """Return 515; action is INSERT or UPDATE."""
     return SqlError(
-        515, f"Cannot insert the value NULL into column '{column}', table '{table}'; column does not allow nulls. "
-        f"{action} fails.", state=2,
+        515,
+        f"Cannot insert the value NULL into column '{column}', table '{table}'; column does not allow nulls. "
+        f"{action} fails.",
+        state=2,
     )
 
 
 def permission_denied(action: str, name: str, database: str, schema: str) -> SqlError:
     """Return 229."""
     return SqlError(
-        229, f"The {action} permission was denied on the object '{name}', database '{database}', "
-        f"schema '{schema}'.", severity=14, state=5,
+        229,
+        f"The {action} permission was denied on the object '{name}', database '{database}', schema '{schema}'.",
+        severity=14,
+        state=5,
     )
 
 
@@ -138,8 +146,11 @@ def unknown_procedure(name: str) -> SqlError:
 def deadlock(spid: int) -> SqlError:
     """Return 1205."""
     return SqlError(
-        1205, f"Transaction (Process ID {spid}) was deadlocked on lock resources with another process and has been "
-        "chosen as the deadlock victim. Rerun the transaction.", severity=13, state=51,
+        1205,
+        f"Transaction (Process ID {spid}) was deadlocked on lock resources with another process and has been "
+        "chosen as the deadlock victim. Rerun the transaction.",
+        severity=13,
+        state=51,
     )
 
 

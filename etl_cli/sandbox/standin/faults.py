@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from etl_cli.sandbox.standin.errors import ConnectionClosed, SqlError, deadlock, lock_timeout, login_failed
+from etl_cli.sandbox.standin.errors import ConnectionClosedError, SqlError, deadlock, lock_timeout, login_failed
 from etl_cli.sandbox.standin.results import RowBlock
 
 ANY_TABLE = "*"
@@ -101,9 +101,7 @@ class Faults:
         """Send a table's rows no faster than this."""
         return self._add(Order("slow", table, rows_per_second=rows_per_second, times=times))
 
-    def refuse_logins(
-        self, number: int = 0, *, seconds: float | None = None, times: int | None = None
-    ) -> Order:
+    def refuse_logins(self, number: int = 0, *, seconds: float | None = None, times: int | None = None) -> Order:
         """Refuse logins: 0 closes the socket, 18456 and 40613 (or any number) are said to the client."""
         until = None if seconds is None else time.monotonic() + seconds
         return self._add(Order("refuse", number=number, times=times, until=until))
@@ -188,7 +186,7 @@ class Watch:
         self._due = sorted((order for order in orders if order.kind != "slow"), key=lambda order: order.after_rows)
 
     def parts(self, blocks: Iterable[RowBlock], link: Link) -> Iterator[RowBlock]:
-        """Yield the rows; ConnectionClosed or SqlError where a fault says so."""
+        """Yield the rows; ConnectionClosedError or SqlError where a fault says so."""
         sent = 0
         self._act(sent, link)
         for block in blocks:
@@ -228,10 +226,10 @@ def _fire(order: Order, link: Link) -> None:
         raise _error(order.number, link.spid)
     elif order.kind == "reset":
         link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        raise ConnectionClosed
+        raise ConnectionClosedError
     else:
         link.socket.shutdown(socket.SHUT_WR)
-        raise ConnectionClosed
+        raise ConnectionClosedError
 
 
 def _error(number: int, spid: int) -> OrderedError:

@@ -10,7 +10,7 @@ from etl_cli.sandbox.standin import types as t
 from etl_cli.sandbox.standin.context import ExecutionContext
 from etl_cli.sandbox.standin.errors import SqlError, not_supported, unknown_procedure
 from etl_cli.sandbox.standin.results import Result, ResultSet, Silent, encode_rows
-from etl_cli.sandbox.standin.sql.bound import Bound, converted
+from etl_cli.sandbox.standin.sql.bound import Bound, constant, converted
 from etl_cli.sandbox.standin.sql.cursor import Cursor
 from etl_cli.sandbox.standin.sql.statements import parse_batch
 from etl_cli.sandbox.standin.store.definitions import Table
@@ -68,11 +68,8 @@ def bind_parameters(
         elif place < len(unnamed):
             given, value = unnamed[place]
         else:
-            raise SqlError(
-                8178, f"The parameterized query expects the parameter '{name}', which was not supplied."
-            )
-        bound = converted(Bound(given, lambda row, value=value: value, constant=True, is_null=value is None), kind)
-        variables[name] = (kind, bound.value)
+            raise SqlError(8178, f"The parameterized query expects the parameter '{name}', which was not supplied.")
+        variables[name] = (kind, converted(constant(given, value), kind).value)
     return variables
 
 
@@ -165,8 +162,8 @@ def _extended_property(procedure: str, arguments: Arguments, context: ExecutionC
         lambda state: replace(state, properties={
             **{other: kept for other, kept in state.properties.items() if other != key},
             **({key: variant} if variant is not None and procedure != "sp_dropextendedproperty" else {}),
-        })  # fmt: skip
-    )
+        })
+    )  # fmt: skip
 
 
 def _variant(bound: Bound) -> Variant:
@@ -185,6 +182,8 @@ def _property_key(text: dict[str, Any], context: ExecutionContext) -> PropertyKe
     if kinds[2]:
         place = found.positions.get(str(text["@level2name"]).lower()) if isinstance(found, Table) else None
         if place is None or not isinstance(found, Table):
-            raise SqlError(15135, f"Object is invalid. Extended properties are not permitted on '{text['@level2name']}'.")
+            raise SqlError(
+                15135, f"Object is invalid. Extended properties are not permitted on '{text['@level2name']}'."
+            )
         minor = found.columns[place].number
     return PropertyKey(found.object_id, minor, text["@name"])

@@ -26,9 +26,19 @@ class StandInProcess:
     """
 
     def __init__(
-        self, port: int = 0, *, database: str = "sourcedb", user: str = "sa", password: str | None = None,
-        encryption: str = "optional", allow_snapshot: bool = True, cache_mb: int = 1024, load: str | None = None,
-        load_options: dict[str, Any] | None = None, script: str | Path | None = None, start_timeout_s: float = 120.0,
+        self,
+        port: int = 0,
+        *,
+        database: str = "sourcedb",
+        user: str = "sa",
+        password: str | None = None,
+        encryption: str = "optional",
+        allow_snapshot: bool = True,
+        cache_mb: int = 1024,
+        load: str | None = None,
+        load_options: dict[str, Any] | None = None,
+        script: str | Path | None = None,
+        start_timeout_s: float = 120.0,
     ) -> None:
         self.host = "127.0.0.1"
         self.database = database
@@ -70,8 +80,11 @@ class StandInProcess:
         paths = [str(Path(__file__).parents[3]), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(path for path in paths if path)
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "etl_cli.sandbox.standin", *self._arguments], text=True, env=environment,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            [sys.executable, "-m", "etl_cli.sandbox.standin", *self._arguments],
+            text=True,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
         assert self._process.stdout is not None
         line = self._process.stdout.readline()

@@ -72,10 +72,12 @@ def encode_rows(columns: tuple[ResultColumn, ...], rows: Iterable[Sequence[Any]]
     pending = iter(rows)
     size = FIRST_BATCH
     while batch := list(islice(pending, size)):
-        yield _block([
-            ROW_TOKEN + b"".join([encode(value) for encode, value in zip(encoders, row, strict=True)])
-            for row in batch
-        ])
+        yield _block(
+            [
+                ROW_TOKEN + b"".join([encode(value) for encode, value in zip(encoders, row, strict=True)])
+                for row in batch
+            ]
+        )
         size = BATCH
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import threading
@@ -38,8 +39,15 @@ class StandIn:
     """
 
     def __init__(
-        self, port: int = 0, *, host: str = "127.0.0.1", database: str = "sourcedb", user: str = "sa",
-        password: str | None = None, encryption: str = "optional", allow_snapshot: bool = True,
+        self,
+        port: int = 0,
+        *,
+        host: str = "127.0.0.1",
+        database: str = "sourcedb",
+        user: str = "sa",
+        password: str | None = None,
+        encryption: str = "optional",
+        allow_snapshot: bool = True,
         cache_bytes: int = 1 << 30,
     ) -> None:
         if host not in LOOPBACK:
@@ -105,9 +113,7 @@ class StandIn:
 
     def connection_string(self, driver: str = "", **options: str) -> str:
         """Return an ODBC connection string for this server."""
-        return odbc_string(
-            driver, self.host, self.port, self.database.name, self.user, self.password, options
-        )
+        return odbc_string(driver, self.host, self.port, self.database.name, self.user, self.password, options)
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
@@ -135,7 +141,5 @@ class StandIn:
 
 
 def _shut(open_socket: socket.socket) -> None:
-    try:
+    with contextlib.suppress(OSError):
         open_socket.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass

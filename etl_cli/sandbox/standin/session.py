@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from etl_cli.sandbox.standin.errors import SqlError
-from etl_cli.sandbox.standin.sql import ast
 from etl_cli.sandbox.standin.store.database import Database
 from etl_cli.sandbox.standin.store.transaction import READ_COMMITTED, Transaction, Waiting
 
@@ -120,6 +119,3 @@ class Session:
         """Return @@TRANCOUNT, @@ROWCOUNT, @@SPID or @@ERROR."""
         return {"@@trancount": self.depth, "@@rowcount": self.row_count, "@@spid": self.spid,
                 "@@error": self.last_error}[name]  # fmt: skip
-
-
-Parameters = dict[str, "tuple[ast.SqlType, object]"]

@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from etl_cli.sandbox.standin.engine import Engine
 
 # accepted with any value: they change nothing that the stand-in answers
-INERT = frozenset("""
+_INERT_WORDS = """
 DEADLOCK_PRIORITY ARITHABORT ARITHIGNORE ANSI_DEFAULTS ANSI_NULL_DFLT_ON ANSI_NULL_DFLT_OFF CURSOR_CLOSE_ON_COMMIT
 NUMERIC_ROUNDABORT QUERY_GOVERNOR_COST_LIMIT STATISTICS CONTEXT_INFO LANGUAGE DATEFIRST
-""".split())  # fmt: skip
+"""
+INERT = frozenset(_INERT_WORDS.split())
 # accepted with ON only: the stand-in knows no other behaviour
 ONLY_ON = frozenset({"ANSI_NULLS", "ANSI_PADDING", "ANSI_WARNINGS", "QUOTED_IDENTIFIER", "CONCAT_NULL_YIELDS_NULL"})
 ONLY_OFF = frozenset({"FMTONLY", "NOEXEC", "PARSEONLY", "SHOWPLAN_ALL", "SHOWPLAN_TEXT", "SHOWPLAN_XML", "FORCEPLAN",

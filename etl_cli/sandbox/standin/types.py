@@ -153,42 +153,42 @@ SYSNAME = SqlType("nvarchar", 128)
 
 
 def decimal(precision: int, scale: int, name: str = "decimal") -> SqlType:
-    """Return decimal(precision, scale)."""
+    """Return the decimal type of this precision and scale."""
     return SqlType(name, precision=precision, scale=scale)
 
 
 def numeric(precision: int, scale: int) -> SqlType:
-    """Return numeric(precision, scale), which is what literals with a point are."""
+    """Return the numeric type of this precision and scale: what literals with a point are."""
     return decimal(precision, scale, "numeric")
 
 
 def nvarchar(length: int = MAX, collation: str = "") -> SqlType:
-    """Return nvarchar(length)."""
+    """Return the type of UTF-16 text of at most length units."""
     return SqlType("nvarchar", length, collation=collation)
 
 
 def varchar(length: int = MAX, collation: str = "") -> SqlType:
-    """Return varchar(length)."""
+    """Return the type of code page text of at most length bytes."""
     return SqlType("varchar", length, collation=collation)
 
 
 def varbinary(length: int = MAX) -> SqlType:
-    """Return varbinary(length)."""
+    """Return the type of at most length bytes."""
     return SqlType("varbinary", length)
 
 
 def datetime2(scale: int = 7) -> SqlType:
-    """Return datetime2(scale)."""
+    """Return the type of a moment with scale digits."""
     return SqlType("datetime2", scale=scale)
 
 
 def datetimeoffset(scale: int = 7) -> SqlType:
-    """Return datetimeoffset(scale)."""
+    """Return the type of a moment with its offset, with scale digits."""
     return SqlType("datetimeoffset", scale=scale)
 
 
 def time(scale: int = 7) -> SqlType:
-    """Return time(scale)."""
+    """Return the type of a time of day with scale digits."""
     return SqlType("time", scale=scale)
 
 

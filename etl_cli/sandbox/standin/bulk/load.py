@@ -16,8 +16,15 @@ from etl_cli.sandbox.standin.errors import SqlError, duplicate_key, null_refused
 from etl_cli.sandbox.standin.sql import spatial
 from etl_cli.sandbox.standin.sql.convert import conversion, fit_text, parse_number, text_length
 from etl_cli.sandbox.standin.sql.temporal import DAY, MINUTE, SECOND
-from etl_cli.sandbox.standin.store.columns import CellColumn, NumberColumn, StoredColumn, number_dtype, stored_column, text_column
 from etl_cli.sandbox.standin.store.column_store import ColumnStore, build_store
+from etl_cli.sandbox.standin.store.columns import (
+    CellColumn,
+    NumberColumn,
+    StoredColumn,
+    number_dtype,
+    stored_column,
+    text_column,
+)
 from etl_cli.sandbox.standin.store.definitions import Column, Index, Table
 from etl_cli.sandbox.standin.store.transaction import Transaction
 from etl_cli.sandbox.standin.store.version import TableVersion

@@ -168,8 +168,8 @@ COLUMN_REST = (
 )
 COLUMN_END = (
     "is_sparse bit = 0, is_column_set bit = 0, generated_always_type tinyint = 0, "
-    "generated_always_type_desc nvarchar(60) = 'NOT_APPLICABLE', encryption_type int, encryption_type_desc nvarchar(64), "
-    "encryption_algorithm_name sysname, column_encryption_key_id int, column_encryption_key_database_name sysname, "
+    "generated_always_type_desc nvarchar(60) = 'NOT_APPLICABLE', encryption_type int, "
+    "encryption_type_desc nvarchar(64), encryption_algorithm_name sysname, column_encryption_key_id int, column_encryption_key_database_name sysname, "
     "is_hidden bit = 0, is_masked bit = 0, graph_type int, graph_type_desc nvarchar(60), "
     "is_data_deletion_filter_column bit = 0, ledger_view_column_type tinyint, "
     "ledger_view_column_type_desc nvarchar(60), is_dropped_ledger_column bit = 0"
@@ -277,6 +277,7 @@ empty("sys.triggers", "name sysname, object_id int, parent_class tinyint, parent
       "parent_id int, type char(2), type_desc nvarchar(60), create_date datetime, modify_date datetime, "
       "is_ms_shipped bit, is_disabled bit, is_not_for_replication bit, is_instead_of_trigger bit")  # fmt: skip
 empty("sys.change_tracking_databases", "database_id int, is_auto_cleanup_on bit, retention_period int, "
-      "retention_period_units tinyint, retention_period_units_desc nvarchar(60), max_cleanup_version bigint")  # fmt: skip
+      "retention_period_units tinyint, retention_period_units_desc nvarchar(60), "
+      "max_cleanup_version bigint")  # fmt: skip
 empty("sys.change_tracking_tables", "object_id int, is_track_columns_updated_on bit, min_valid_version bigint, "
       "begin_version bigint, cleanup_version bigint")  # fmt: skip

@@ -39,7 +39,8 @@ def arithmetic(operator: str, left: Bound, right: Bound) -> Bound:
     if common.is_scaled:
         return _decimals(operator, left, right)
     raise SqlError(
-        402, f"The data types {left.type.label} and {right.type.label} are incompatible in the "
+        402,
+        f"The data types {left.type.label} and {right.type.label} are incompatible in the "
         f"{NAMES.get(operator, operator)} operator.",
     )
 
@@ -53,8 +54,10 @@ def _sum_length(one: int, other: int, limit: int) -> int:
 
 def _concatenation(left: Bound, right: Bound) -> Bound:
     unicode = left.type.is_unicode or right.type.is_unicode
-    length = t.MAX if left.type.is_large or right.type.is_large else _sum_length(
-        left.type.length, right.type.length, 4000 if unicode else 8000
+    length = (
+        t.MAX
+        if left.type.is_large or right.type.is_large
+        else _sum_length(left.type.length, right.type.length, 4000 if unicode else 8000)
     )
     name = common_collation(left.type, right.type)
     kind = SqlType("nvarchar" if unicode else "varchar", length, collation=name)
@@ -100,9 +103,9 @@ def _integers(operator: str, left: Bound, right: Bound, common: SqlType) -> Boun
 def _bits(operator: str, left: Bound, right: Bound, common: SqlType) -> Bound:
     if not common.is_integer:
         raise not_supported(f"{operator} of {common.label}")
-    operation: Callable[[int, int], int] = {
-        "&": lambda a, b: a & b, "|": lambda a, b: a | b, "^": lambda a, b: a ^ b
-    }[operator]
+    operation: Callable[[int, int], int] = {"&": lambda a, b: a & b, "|": lambda a, b: a | b, "^": lambda a, b: a ^ b}[
+        operator
+    ]
     return strict(common, operation, converted(left, common), converted(right, common))
 
 

@@ -6,7 +6,6 @@ Expressions and predicates share one base; the binder knows where each may stand
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Union
 
 from etl_cli.sandbox.standin.types import SqlType, SqlValue
 
@@ -182,10 +181,28 @@ class StaticMethod:
     arguments: tuple[Expression, ...] = ()
 
 
-Expression = Union[
-    Literal, Column, Variable, Unary, Binary, Comparison, Logical, Not, IsNull, InList, InSelect, Like, Exists,
-    ScalarSelect, Case, Cast, Collate, Function, Method, StaticMethod,
-]  # fmt: skip
+Expression = (
+    Literal
+    | Column
+    | Variable
+    | Unary
+    | Binary
+    | Comparison
+    | Logical
+    | Not
+    | IsNull
+    | InList
+    | InSelect
+    | Like
+    | Exists
+    | ScalarSelect
+    | Case
+    | Cast
+    | Collate
+    | Function
+    | Method
+    | StaticMethod
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +257,7 @@ class Join:
     condition: Expression | None
 
 
-Source = Union[TableReference, DerivedTable, ValuesTable, Join]
+Source = TableReference | DerivedTable | ValuesTable | Join
 
 
 @dataclass(frozen=True, slots=True)
@@ -509,8 +526,30 @@ class RaiseError:
     state: Expression
 
 
-Statement = Union[
-    Select, CreateTable, CreateIndex, CreateView, CreateSchema, CreateDatabase, AlterDatabase, AlterTable, Drop,
-    Truncate, Insert, Update, Delete, Set, SetVariable, Declare, Transaction, If, WaitFor, Use, Execute,
-    CreatePrincipal, Permission, Print, RaiseError,
-]  # fmt: skip
+Statement = (
+    Select
+    | CreateTable
+    | CreateIndex
+    | CreateView
+    | CreateSchema
+    | CreateDatabase
+    | AlterDatabase
+    | AlterTable
+    | Drop
+    | Truncate
+    | Insert
+    | Update
+    | Delete
+    | Set
+    | SetVariable
+    | Declare
+    | Transaction
+    | If
+    | WaitFor
+    | Use
+    | Execute
+    | CreatePrincipal
+    | Permission
+    | Print
+    | RaiseError
+)

@@ -41,8 +41,13 @@ class Binder:
     """Binds expressions; overrides maps whole pieces of tree to ready expressions (groups, aggregates)."""
 
     def __init__(
-        self, scope: Scope, context: Context, functions: FunctionMaker,
-        overrides: Mapping[ast.Expression, Bound] | None = None, *, grouped: bool = False,
+        self,
+        scope: Scope,
+        context: Context,
+        functions: FunctionMaker,
+        overrides: Mapping[ast.Expression, Bound] | None = None,
+        *,
+        grouped: bool = False,
     ) -> None:
         self.scope = scope
         self.context = context
@@ -68,7 +73,8 @@ class Binder:
     def _column(self, node: ast.Column) -> Bound:
         if self.grouped:
             raise SqlError(
-                8120, f"Column '{node.spelled}' is invalid in the select list because it is not contained in either "
+                8120,
+                f"Column '{node.spelled}' is invalid in the select list because it is not contained in either "
                 "an aggregate function or the GROUP BY clause.",
             )
         return self.scope.bind(node)
@@ -139,7 +145,10 @@ class Binder:
         if not operand.type.is_text:
             raise SqlError(447, f"Expression type {operand.type.label} is invalid for COLLATE clause.")
         return Bound(
-            operand.type.collated(node.collation), operand.evaluate, operand.nullable, operand.constant,
+            operand.type.collated(node.collation),
+            operand.evaluate,
+            operand.nullable,
+            operand.constant,
             operand.stable,
         )
 
@@ -213,7 +222,8 @@ class Binder:
             test = predicates.in_list(self.scalar(node.operand), items)
             return predicates.negation(test) if node.negated else test
         raise SqlError(
-            4145, "An expression of non-boolean type specified in a context where a condition is expected.",
+            4145,
+            "An expression of non-boolean type specified in a context where a condition is expected.",
             severity=15,
         )
 

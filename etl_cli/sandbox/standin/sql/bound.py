@@ -42,7 +42,12 @@ class Bound:
 def constant(kind: SqlType, value: SqlValue, *, stable: bool = True, digits: int = 0) -> Bound:
     """Return a bound value."""
     return Bound(
-        kind, lambda row: value, value is None, constant=True, stable=stable, is_null=value is None and stable,
+        kind,
+        lambda row: value,
+        value is None,
+        constant=True,
+        stable=stable,
+        is_null=value is None and stable,
         digits=digits,
     )
 
@@ -66,8 +71,11 @@ def converted(bound: Bound, kind: SqlType, style: int | None = None) -> Bound:
 def derived(kind: SqlType, evaluate: Evaluate, *parts: Bound, nullable: bool | None = None) -> Bound:
     """Return an expression over parts."""
     return Bound(
-        kind, evaluate, any(part.nullable for part in parts) if nullable is None else nullable,
-        all(part.constant for part in parts), all(part.stable for part in parts),
+        kind,
+        evaluate,
+        any(part.nullable for part in parts) if nullable is None else nullable,
+        all(part.constant for part in parts),
+        all(part.stable for part in parts),
     )
 
 

@@ -118,7 +118,8 @@ def common_collation(left: SqlType, right: SqlType) -> str:
     """Return the collation of two texts; a column's or COLLATE's wins over none, two different ones clash (468)."""
     if left.collation and right.collation and left.collation.lower() != right.collation.lower():
         raise SqlError(
-            468, f'Cannot resolve the collation conflict between "{left.collation}" and "{right.collation}" in '
+            468,
+            f'Cannot resolve the collation conflict between "{left.collation}" and "{right.collation}" in '
             "the equal to operation.",
         )
     return left.collation or right.collation

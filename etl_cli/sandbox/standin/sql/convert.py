@@ -62,8 +62,8 @@ def rounded_division(value: int, divisor: int) -> int:
 def rescale(value: int, source: int, target: int) -> int:
     """Return a scaled int at another scale, halves away from zero."""
     if target >= source:
-        return value * 10 ** (target - source)
-    return rounded_division(value, 10 ** (source - target))
+        return value * int(10 ** (target - source))
+    return rounded_division(value, int(10 ** (source - target)))
 
 
 def fit(target: SqlType, value: int) -> int:
@@ -174,7 +174,8 @@ def small_text_overflow(source: SqlType, text: str, target: SqlType) -> SqlError
     """Return 244, text that is too large for tinyint or smallint."""
     label = {"tinyint": "INT1", "smallint": "INT2"}[target.name]
     return SqlError(
-        244, f"The conversion of the {source.name} value '{text}' overflowed an {label} column. "
+        244,
+        f"The conversion of the {source.name} value '{text}' overflowed an {label} column. "
         "Use a larger integer column.",
     )
 

@@ -59,8 +59,13 @@ def _refuse_double_names(table: Table) -> None:
 
 
 def _column(
-    definition: ast.ColumnDefinition, before: list[Column], schema: str, table: str, number: int,
-    context: Context, transaction: Transaction,
+    definition: ast.ColumnDefinition,
+    before: list[Column],
+    schema: str,
+    table: str,
+    number: int,
+    context: Context,
+    transaction: Transaction,
 ) -> Column:
     if definition.computed is not None:
         return _computed_column(definition, before, schema, table, number, context)
@@ -72,8 +77,14 @@ def _column(
     if definition.default is not None:
         _check_default(definition.default, kind, context)
     return Column(
-        definition.name, kind, number, nullable and not (key or definition.identity), definition.identity,
-        definition.default, _bracketed(definition.default_text), rowguid=definition.rowguid,
+        definition.name,
+        kind,
+        number,
+        nullable and not (key or definition.identity),
+        definition.identity,
+        definition.default,
+        _bracketed(definition.default_text),
+        rowguid=definition.rowguid,
     )
 
 
@@ -100,8 +111,13 @@ def _computed_column(
         raise not_supported(f"the computed column {definition.name}, which is not deterministic")
     nullable = bound.nullable if definition.nullable is None else definition.nullable
     return Column(
-        definition.name, bound.type, number, nullable, computed=definition.computed,
-        computed_text=_bracketed(definition.computed_text), persisted=definition.persisted,
+        definition.name,
+        bound.type,
+        number,
+        nullable,
+        computed=definition.computed,
+        computed_text=_bracketed(definition.computed_text),
+        persisted=definition.persisted,
     )
 
 
@@ -137,7 +153,8 @@ def positions(table: Table, columns: tuple[tuple[str, bool], ...]) -> tuple[tupl
         kind = table.types[place]
         if kind.is_large or kind.name in NO_KEY_TYPES:
             raise SqlError(
-                1919, f"Column '{name}' in table '{table.full_name}' is of a type that is invalid for use as a key column "
+                1919,
+                f"Column '{name}' in table '{table.full_name}' is of a type that is invalid for use as a key column "
                 "in an index.",
             )
         found.append((place, descending))
@@ -148,12 +165,15 @@ def with_index(table: Table, index: Index) -> Table:
     """Return the table with one more index; 1902 for a second clustered one, 1913 for a name that is taken."""
     if index.clustered and table.clustered is not None:
         raise SqlError(
-            1902, f"Cannot create more than one clustered index on table '{table.full_name}'. Drop the existing "
-            f"clustered index '{table.clustered.name}' before creating another.", state=3,
+            1902,
+            f"Cannot create more than one clustered index on table '{table.full_name}'. Drop the existing "
+            f"clustered index '{table.clustered.name}' before creating another.",
+            state=3,
         )
     if any(other.name.lower() == index.name.lower() for other in table.indexes):
         raise SqlError(
-            1913, f"The operation failed because an index or statistics with name '{index.name}' already exists on "
+            1913,
+            f"The operation failed because an index or statistics with name '{index.name}' already exists on "
             f"table '{table.full_name}'.",
         )
     number = 1 if index.clustered else max([1, *(other.number for other in table.indexes)]) + 1
@@ -165,7 +185,11 @@ def create_index(statement: ast.CreateIndex, table: Table, transaction: Transact
     """Run CREATE INDEX; 1505 when the rows there have a key twice."""
     included = tuple(place for place, _ in positions_of(table, statement.included))
     index = Index(
-        statement.name, 0, positions(table, statement.columns), statement.unique, statement.clustered,
+        statement.name,
+        0,
+        positions(table, statement.columns),
+        statement.unique,
+        statement.clustered,
         included=included,
     )
     replace_table(table, with_index(table, index), transaction, None)
@@ -219,18 +243,19 @@ def _add(statement: ast.AlterTable, table: Table, transaction: Transaction, cont
     replace_table(table, wider, transaction, change if fill else None)
 
 
-def _filling(
-    table: Table, column: Column, columns: list[Column], transaction: Transaction, context: Context
-) -> Bound:
+def _filling(table: Table, column: Column, columns: list[Column], transaction: Transaction, context: Context) -> Bound:
     """Return what rows that are there get: the default when the column is NOT NULL, else NULL (4901)."""
-    binder = Binder(Scope([whole_row_scope(Table(0, table.schema, table.name, tuple(columns)))]), context, functions.make)
+    binder = Binder(
+        Scope([whole_row_scope(Table(0, table.schema, table.name, tuple(columns)))]), context, functions.make
+    )
     if column.computed is not None:
         return converted(binder.scalar(column.computed), column.type)
     if column.nullable:
         return converted(binder.scalar(ast.Literal(column.type, None)), column.type)
     if column.default is None and transaction.version(table).count:
         raise SqlError(
-            4901, "ALTER TABLE only allows columns to be added that can contain nulls, or have a DEFAULT definition "
+            4901,
+            "ALTER TABLE only allows columns to be added that can contain nulls, or have a DEFAULT definition "
             f"specified. Column '{column.name}' cannot be added to non-empty table '{table.name}'.",
         )
     return converted(binder.scalar(column.default or ast.Literal(column.type, None)), column.type)
@@ -253,7 +278,8 @@ def _without_column(table: Table, place: int, transaction: Transaction) -> Table
     blocking = next((index for index in table.indexes if place in [each for each, _ in index.columns]), None)
     if blocking is not None:
         raise SqlError(
-            5074, f"The object '{blocking.name}' is dependent on column '{column.name}'. ALTER TABLE DROP COLUMN "
+            5074,
+            f"The object '{blocking.name}' is dependent on column '{column.name}'. ALTER TABLE DROP COLUMN "
             f"{column.name} failed because one or more objects access this column.",
         )
     if any(other.computed is not None for other in table.columns if other is not column):
@@ -288,7 +314,8 @@ def _alter_column(definition: ast.ColumnDefinition, table: Table, transaction: T
     place = table.positions.get(definition.name.lower())
     if place is None:
         raise SqlError(
-            4924, f"ALTER TABLE ALTER COLUMN failed because column '{definition.name}' does not exist in table "
+            4924,
+            f"ALTER TABLE ALTER COLUMN failed because column '{definition.name}' does not exist in table "
             f"'{table.name}'.",
         )
     old = table.columns[place]

@@ -48,9 +48,8 @@ class DefinitionParser(QueryParser):
                 self.identifier()
                 self.expect_symbol("=")
                 self.advance()
-        elif self.accept("FOR", "LOGIN"):
-            if self.identifier().lower() != name.lower():
-                raise self.unsupported("a user with another name than its login")
+        elif self.accept("FOR", "LOGIN") and self.identifier().lower() != name.lower():
+            raise self.unsupported("a user with another name than its login")
         return ast.CreatePrincipal(kind, name, password)
 
     def _view(self, start: int, *, alter: bool) -> Statement:
@@ -158,9 +157,7 @@ class DefinitionParser(QueryParser):
         text = self.text[start : self.tokens[self.position - 1].end]
         persisted = self.accept("PERSISTED")
         nullable = False if persisted and self.accept("NOT", "NULL") else None
-        return ColumnDefinition(
-            name, None, nullable, computed=expression, computed_text=text, persisted=persisted
-        )
+        return ColumnDefinition(name, None, nullable, computed=expression, computed_text=text, persisted=persisted)
 
     def _column_option(self, column: ColumnDefinition) -> ColumnDefinition | None:
         if self.accept("NOT", "NULL"):
@@ -249,8 +246,8 @@ class DefinitionParser(QueryParser):
         self.expect("SET")
         option = self.identifier().upper()
         value = self.advance().text.upper()
-        if self.accept("WITH"):
-            self.accept("ROLLBACK", "IMMEDIATE") or self.expect("NO_WAIT")
+        if self.accept("WITH") and not self.accept("ROLLBACK", "IMMEDIATE"):
+            self.expect("NO_WAIT")
         return ast.AlterDatabase(name, option, value)
 
     def drop(self) -> Statement:
@@ -277,9 +274,9 @@ class DefinitionParser(QueryParser):
             rights.append(self._right())
         name: ast.Name = ()
         if self.accept("ON"):
-            if self.at_any("OBJECT", "SCHEMA") and self.ahead().text == "::":
-                if self.current.word == "SCHEMA":
-                    raise self.unsupported("rights on a schema")
+            if self.at_any("SCHEMA", "DATABASE") and self.ahead().text == "::":
+                raise self.unsupported(f"rights on a {self.current.word.lower()}")
+            if self.at_any("OBJECT") and self.ahead().text == "::":
                 self.position += 2
             name = self.object_name()
         if not self.accept("TO"):

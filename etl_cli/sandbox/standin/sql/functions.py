@@ -114,8 +114,10 @@ def _mapped(name: str, change: Callable[[str], str]) -> None:
     @_register(name, 1)
     def maker(arguments: list[Bound]) -> Bound:
         text = as_text(arguments[0])
-        kind = text.type if text.type.name not in ("char", "nchar") else SqlType(
-            "n" * text.type.is_unicode + "varchar", text.type.length, collation=text.type.collation
+        kind = (
+            text.type
+            if text.type.name not in ("char", "nchar")
+            else SqlType("n" * text.type.is_unicode + "varchar", text.type.length, collation=text.type.collation)
         )
         return strict(kind, change, text)
 
@@ -335,9 +337,7 @@ def _part(name: str, first: int, last: int) -> None:
         from etl_cli.sandbox.standin.sql import temporal
 
         style = SqlType("date")
-        return strict(
-            t.INT, lambda v: int(temporal.format_value(style, v // temporal.DAY, None)[first:last]), date
-        )
+        return strict(t.INT, lambda v: int(temporal.format_value(style, v // temporal.DAY, None)[first:last]), date)
 
 
 _part("YEAR", 0, 4)

@@ -23,9 +23,7 @@ CATALOGUE_SCHEMAS = frozenset({"sys", "information_schema"})
 class LeafFactory:
     """Makes the leaves of one statement."""
 
-    def __init__(
-        self, context: ExecutionContext, query: Callable[[ast.Select, ExecutionContext], Query]
-    ) -> None:
+    def __init__(self, context: ExecutionContext, query: Callable[[ast.Select, ExecutionContext], Query]) -> None:
         self.context = context
         self.query = query
 

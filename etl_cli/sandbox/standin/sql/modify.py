@@ -21,11 +21,12 @@ from etl_cli.sandbox.standin.types import SqlType, SqlValue
 def table_scope(table: Table) -> SourceScope:
     """Return the source that a table is; its rows hold all columns in the table's order."""
     columns = tuple(
-        SourceColumn(column.name, column.type, column.nullable, column.identity is not None, column.computed is not None)
+        SourceColumn(
+            column.name, column.type, column.nullable, column.identity is not None, column.computed is not None
+        )
         for column in table.columns
     )
-    scope = SourceScope((table.schema.lower(), table.name.lower()), columns, table.full_name)
-    return scope
+    return SourceScope((table.schema.lower(), table.name.lower()), columns, table.full_name)
 
 
 def whole_row_scope(table: Table) -> SourceScope:
@@ -85,7 +86,7 @@ class Writer:
         return self._binder.scalar(node)
 
     def insert(self, rows: Iterable[Sequence[SqlValue]]) -> int:
-        """Insert whole rows (already of the columns' types); identity and rowversion are given here. Returns the count."""
+        """Insert whole rows (already of the columns' types); return the count."""
         count = 0
         for values in rows:
             row = self._completed(list(values), "INSERT")
@@ -193,11 +194,13 @@ class Writer:
         if self.transaction.isolation != SNAPSHOT:
             return deadlock(self.transaction.waiting.spid)
         return SqlError(
-            3960, "Snapshot isolation transaction aborted due to update conflict. You cannot use snapshot isolation "
+            3960,
+            "Snapshot isolation transaction aborted due to update conflict. You cannot use snapshot isolation "
             f"to access table '{self.table.full_name}' directly or indirectly in database "
             f"'{self.transaction.database.name}' to update, delete, or insert the row that has been modified or "
             "deleted by another transaction. Retry the transaction or change the isolation level for the "
-            "update/delete statement.", state=2,
+            "update/delete statement.",
+            state=2,
         )
 
     def update(self, rows: list[tuple[int, Row]], change: Callable[[Row], list[SqlValue]]) -> int:
@@ -222,9 +225,7 @@ class Writer:
         return len(rows)
 
 
-def _search(
-    table: Table, rows: Iterable[tuple[int, Row]], index: Index, key: tuple[Any, ...]
-) -> int | None:
+def _search(table: Table, rows: Iterable[tuple[int, Row]], index: Index, key: tuple[Any, ...]) -> int | None:
     make = index_key(table, index)
     return next((row_id for row_id, row in rows if make(row) == key), None)
 

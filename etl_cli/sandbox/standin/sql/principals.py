@@ -39,9 +39,7 @@ def create_principal(statement: ast.CreatePrincipal, instance: Instance, transac
 
 def change_rights(statement: ast.Permission, number: int, transaction: Transaction) -> None:
     """Run GRANT, DENY or REVOKE; number 0 is the whole database."""
-    keys = frozenset(
-        (name.lower(), number, right) for name in statement.principals for right in statement.rights
-    )
+    keys = frozenset((name.lower(), number, right) for name in statement.principals for right in statement.rights)
     unknown = {name.lower() for name in statement.principals} - transaction.state.users - {"public"}
     if unknown:
         raise SqlError(15151, f"Cannot find the user '{unknown.pop()}', because it does not exist.")
@@ -62,14 +60,17 @@ def drop(statement: ast.Drop, context: ExecutionContext, schema_of: Callable[[as
         if statement.kind == "LOGIN":
             context.session.instance.drop_login(name[-1])
         elif statement.kind == "USER":
-            gone = name[-1].lower()
-            transaction.edit(lambda state, gone=gone: replace(state, users=state.users - {gone}))
+            _drop_user(name[-1].lower(), transaction)
         elif statement.kind == "SCHEMA":
             _drop_schema(name[-1], transaction, if_exists=statement.if_exists)
         elif statement.kind == "INDEX":
             _drop_index(name[-1], statement, schema_of(statement.table), transaction)
         else:
             _drop_object(name, schema_of(name), statement, transaction)
+
+
+def _drop_user(name: str, transaction: Transaction) -> None:
+    transaction.edit(lambda state: replace(state, users=state.users - {name}))
 
 
 def _drop_schema(name: str, transaction: Transaction, *, if_exists: bool) -> None:
@@ -92,8 +93,11 @@ def _drop_object(name: ast.Name, schema: str, statement: ast.Drop, transaction: 
         if statement.if_exists and found is None:
             return
         raise SqlError(
-            3701, f"Cannot drop the {statement.kind.lower()} '{'.'.join(name)}', because it does not exist or you do "
-            "not have permission.", severity=11, state=5,
+            3701,
+            f"Cannot drop the {statement.kind.lower()} '{'.'.join(name)}', because it does not exist or you do "
+            "not have permission.",
+            severity=11,
+            state=5,
         )
     transaction.lock(("table", found.object_id))
     transaction.edit(lambda state: state.without_object(found))
@@ -107,10 +111,13 @@ def _drop_index(name: str, statement: ast.Drop, schema: str, transaction: Transa
     if index is None:
         if statement.if_exists:
             return
-        raise SqlError(3701, f"Cannot drop the index '{table.full_name}.{name}', because it does not exist.", severity=11)
+        raise SqlError(
+            3701, f"Cannot drop the index '{table.full_name}.{name}', because it does not exist.", severity=11
+        )
     if index.constraint is not None:
         raise SqlError(
-            3723, f"An explicit DROP INDEX is not allowed on index '{table.full_name}.{name}'. It is being used for "
+            3723,
+            f"An explicit DROP INDEX is not allowed on index '{table.full_name}.{name}'. It is being used for "
             f"{index.constraint} constraint enforcement.",
         )
     kept = tuple(item for item in table.indexes if item is not index)

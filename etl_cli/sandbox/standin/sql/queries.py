@@ -8,10 +8,11 @@ from etl_cli.sandbox.standin.sql import ast, lexer
 from etl_cli.sandbox.standin.sql.ast import Expression, Source
 from etl_cli.sandbox.standin.sql.expressions import ExpressionParser
 
-HINTS = frozenset("""
+_HINTS_WORDS = """
 NOLOCK READUNCOMMITTED READCOMMITTED READCOMMITTEDLOCK REPEATABLEREAD SERIALIZABLE HOLDLOCK ROWLOCK PAGLOCK TABLOCK
 TABLOCKX UPDLOCK XLOCK NOWAIT READPAST SNAPSHOT FORCESEEK FORCESCAN NOEXPAND INDEX KEEPIDENTITY
-""".split())  # fmt: skip
+"""
+HINTS = frozenset(_HINTS_WORDS.split())
 CHANGES_THE_RESULT = frozenset({"READPAST", "NOWAIT"})
 
 

@@ -29,18 +29,14 @@ class Piece(NamedTuple):
     stop: int
     row: StoredRow | None = None
 
-    @property
-    def count(self) -> int:
-        """The number of rows."""
-        return self.stop - self.start
-
 
 class Scan:
     """A query that is a select list over one table with a body, in an order of plain columns."""
 
     def __init__(self, query: Query, order: Order) -> None:
         leaf = query.source.single
-        assert leaf is not None and leaf.table is not None and leaf.version is not None
+        if leaf is None or leaf.table is None or leaf.version is None:
+            raise ValueError("a scan wants a query over one table")
         self.query = query
         self.table = leaf.table
         self.scope = leaf.scope
@@ -223,7 +219,7 @@ def _plain_order(query: Query) -> Order | None:
     order: list[tuple[int, bool]] = []
     for bound, descending in query.order:
         column = (query.outputs[bound].bound if isinstance(bound, int) else bound).column
-        if column is None or query.outputs and not _sortable(query, column[1]):
+        if column is None or not _sortable(query, column[1]):
             return None
         order.append((column[1], descending))
     return tuple(order)
@@ -231,7 +227,8 @@ def _plain_order(query: Query) -> Order | None:
 
 def _sortable(query: Query, ordinal: int) -> bool:
     leaf = query.source.single
-    assert leaf is not None and leaf.table is not None
+    if leaf is None or leaf.table is None:
+        return False
     kind = leaf.table.types[ordinal]
     return kind.name not in t.USER_TYPES and kind.name not in ("xml", "sql_variant")
 

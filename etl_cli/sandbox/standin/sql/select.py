@@ -12,7 +12,7 @@ from etl_cli.sandbox.standin.errors import SqlError, not_supported
 from etl_cli.sandbox.standin.sql import aggregates, ast, functions
 from etl_cli.sandbox.standin.sql.aggregates import Aggregate, State
 from etl_cli.sandbox.standin.sql.binder import Binder, Context, unified
-from etl_cli.sandbox.standin.sql.bound import Bound, converted
+from etl_cli.sandbox.standin.sql.bound import Bound, Evaluate, converted
 from etl_cli.sandbox.standin.sql.compare import key_function, sort_key
 from etl_cli.sandbox.standin.sql.sources import From, LeafMaker
 from etl_cli.sandbox.standin.sql.totals import totals_of
@@ -37,9 +37,7 @@ class Output:
 
     def result_column(self) -> ResultColumn:
         """Return what COLMETADATA says."""
-        return ResultColumn(
-            self.name, self.bound.type, self.bound.nullable, self.identity, self.computed, self.table
-        )
+        return ResultColumn(self.name, self.bound.type, self.bound.nullable, self.identity, self.computed, self.table)
 
 
 class Query:
@@ -72,8 +70,8 @@ class Query:
 
     def _is_grouped(self) -> bool:
         parts = (self.select.items, self.select.having, tuple(item.expression for item in self.select.order))
-        found = any([aggregates.is_aggregate(node) for node in walk(parts)])
-        return found or bool(self.select.group) or self.select.having is not None
+        found = [node for node in walk(parts) if aggregates.is_aggregate(node)]
+        return bool(found) or bool(self.select.group) or self.select.having is not None
 
     def _grouped_binder(self) -> Binder:
         """Group keys and aggregates are read from the group's row, and nothing else is."""
@@ -89,7 +87,7 @@ class Query:
                 self.aggregates.append(plan)
                 place = len(self.groups) + len(self.aggregates) - 1
                 nullable = plan.name not in ("COUNT", "COUNT_BIG")
-                overrides[node] = Bound(plan.type, lambda row, place=place: row[0][place], nullable)
+                overrides[node] = Bound(plan.type, _read_group(place), nullable)
         return _GroupBinder(self.plain, overrides)
 
     def _outputs(self, item: ast.SelectItem) -> list[Output]:
@@ -127,7 +125,8 @@ class Query:
         if isinstance(node, ast.Literal) and node.type == t.INT and node.value is not None:
             if not 1 <= node.value <= len(self.outputs):
                 raise SqlError(
-                    108, f"The ORDER BY position number {node.value} is out of range of the number of items in the "
+                    108,
+                    f"The ORDER BY position number {node.value} is out of range of the number of items in the "
                     "select list.",
                 )
             return int(node.value) - 1
@@ -148,7 +147,8 @@ class Query:
         for part in self.unions:
             if len(part.outputs) != len(self.outputs):
                 raise SqlError(
-                    205, "All queries combined using a UNION, INTERSECT or EXCEPT operator must have an equal number "
+                    205,
+                    "All queries combined using a UNION, INTERSECT or EXCEPT operator must have an equal number "
                     "of expressions in their target lists.",
                 )
         for place, output in enumerate(self.outputs):
@@ -242,13 +242,15 @@ class Query:
 
 
 def _identity(values: Row, keys: list[Any]) -> tuple[Any, ...]:
-    return tuple(
-        value if key is None or value is None else key(value) for value, key in zip(values, keys, strict=True)
-    )
+    return tuple(value if key is None or value is None else key(value) for value, key in zip(values, keys, strict=True))
 
 
 def _from_group(place: int, key: Bound) -> Bound:
-    return Bound(key.type, lambda row: row[0][place], key.nullable)
+    return Bound(key.type, _read_group(place), key.nullable)
+
+
+def _read_group(place: int) -> Evaluate:
+    return lambda row: row[0][place]
 
 
 class _GroupBinder(Binder):

@@ -44,8 +44,8 @@ def _number(value: float) -> str:
 
 def _refused(kind: str, reason: str) -> SqlError:
     return SqlError(
-        6522, "A .NET Framework error occurred during execution of user-defined routine or aggregate "
-        f'"{kind}": {reason}.',
+        6522,
+        f'A .NET Framework error occurred during execution of user-defined routine or aggregate "{kind}": {reason}.',
     )
 
 

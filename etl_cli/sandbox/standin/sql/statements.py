@@ -7,11 +7,10 @@ from functools import lru_cache
 from etl_cli.sandbox.standin.sql import ast, lexer
 from etl_cli.sandbox.standin.sql.ast import Expression, Statement
 from etl_cli.sandbox.standin.sql.definitions import DefinitionParser
+from etl_cli.sandbox.standin.sql.expressions import string_literal
 
 CACHED_TEXT = 20_000
-ISOLATION_LEVELS = frozenset(
-    {"READ UNCOMMITTED", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE", "SNAPSHOT"}
-)
+ISOLATION_LEVELS = frozenset({"READ UNCOMMITTED", "READ COMMITTED", "REPEATABLE READ", "SERIALIZABLE", "SNAPSHOT"})
 
 
 class BatchParser(DefinitionParser):
@@ -266,7 +265,7 @@ class BatchParser(DefinitionParser):
         value: Expression
         if self.at_identifier():
             text = self.advance().text
-            value = ast.Literal(ast_nvarchar(text), text)
+            value = string_literal(text, unicode=True)
         else:
             value = self.scalar()
         if self.at_any("OUTPUT", "OUT"):
@@ -289,18 +288,12 @@ class BatchParser(DefinitionParser):
         return ast.RaiseError(50000, message, severity, state)
 
 
-def ast_nvarchar(text: str) -> ast.SqlType:
-    """Return the type of a bare word that EXEC takes as text."""
-    return ast.SqlType("nvarchar", max(len(text), 1))
-
-
-STATEMENTS = frozenset(
-    name.removeprefix("_take_").upper() for name in dir(BatchParser) if name.startswith("_take_")
-)
-UNSUPPORTED = frozenset("""
+STATEMENTS = frozenset(name.removeprefix("_take_").upper() for name in dir(BatchParser) if name.startswith("_take_"))
+_UNSUPPORTED_WORDS = """
 MERGE WITH DBCC BACKUP RESTORE BULK WHILE RETURN GOTO THROW FETCH OPEN CLOSE DEALLOCATE KILL CHECKPOINT SHUTDOWN
 ENABLE DISABLE READTEXT WRITETEXT RECONFIGURE REVERT
-""".split())  # fmt: skip
+"""
+UNSUPPORTED = frozenset(_UNSUPPORTED_WORDS.split())
 
 
 def parse_batch(text: str) -> tuple[Statement, ...]:

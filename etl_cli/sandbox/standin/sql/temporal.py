@@ -15,6 +15,7 @@ from etl_cli.sandbox.standin.errors import (
 from etl_cli.sandbox.standin.types import SqlType, SqlValue
 
 SECOND = 10_000_000
+UNITS = (10_000_000, 1_000_000, 100_000, 10_000, 1_000, 100, 10, 1)  # ticks of the last digit at scales 0 to 7
 MINUTE = 60 * SECOND
 DAY = 86_400 * SECOND
 LAST_TICK = 3_652_059 * DAY - 1  # 9999-12-31 23:59:59.9999999
@@ -59,16 +60,21 @@ def from_ticks(kind: SqlType, ticks: int, offset: int = 0) -> SqlValue:
 
 
 def _rounded(ticks: int, scale: int) -> int:
-    unit = 10 ** (7 - scale)
+    unit = UNITS[scale]
     return (ticks + unit // 2) // unit * unit
 
 
 def _within(value: int, first: int, last: int, kind: SqlType) -> int:
     if not first <= value <= last:
-        raise SqlError(
-            242, f"The conversion of a datetime2 data type to a {kind.name} data type resulted in an "
-            "out-of-range value.",
-        ) if kind.name in ("datetime", "smalldatetime") else overflow(kind.name)
+        raise (
+            SqlError(
+                242,
+                f"The conversion of a datetime2 data type to a {kind.name} data type resulted in an "
+                "out-of-range value.",
+            )
+            if kind.name in ("datetime", "smalldatetime")
+            else overflow(kind.name)
+        )
     return value
 
 
@@ -82,7 +88,9 @@ def convert(source: SqlType, target: SqlType, value: SqlValue) -> SqlValue:
 
 
 _DATE = r"(?P<year>\d{4})-(?P<month>\d{1,2})-(?P<day>\d{1,2})|(?P<packed>\d{8})"
-_TIME = r"(?P<hour>\d{1,2}):(?P<minute>\d{1,2})(?::(?P<second>\d{1,2})(?:[.:](?P<fraction>\d{1,9}))?)?\s*(?P<half>[AP]M)?"
+_TIME = (
+    r"(?P<hour>\d{1,2}):(?P<minute>\d{1,2})(?::(?P<second>\d{1,2})(?:[.:](?P<fraction>\d{1,9}))?)?\s*(?P<half>[AP]M)?"
+)
 _ZONE = r"(?P<zone>Z|[+-]\d{1,2}:\d{2})"
 _TEXT = re.compile(rf"\s*(?:{_DATE})?(?:(?:T|\s+|(?<!\d))?(?:{_TIME}))?\s*{_ZONE}?\s*", re.IGNORECASE)
 

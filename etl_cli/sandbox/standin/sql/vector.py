@@ -27,7 +27,7 @@ class Truth(NamedTuple):
     unknown: Mask
 
 
-class NotVectorisable(Exception):
+class NotVectorisableError(Exception):
     """The condition wants the row-by-row way."""
 
 
@@ -39,7 +39,7 @@ def same_domain(column: SqlType, common: SqlType) -> bool:
         return common.is_integer or (common.name in DECIMALS and common.scale == 0)
     if column.name in DECIMALS:
         return common.name in DECIMALS and column.scale == common.scale
-    if column.is_text and common.is_text or column.is_binary and common.is_binary:
+    if (column.is_text and common.is_text) or (column.is_binary and common.is_binary):
         return True
     return column.name == common.name and column.is_temporal
 
@@ -59,7 +59,7 @@ class ColumnFilter:
         for part in conjuncts(where):
             try:
                 found = self._truth(part).true
-            except NotVectorisable:
+            except NotVectorisableError:
                 rest.append(part)
                 continue
             mask = found if mask is None else mask & found
@@ -89,7 +89,7 @@ class ColumnFilter:
             equal = tuple(ast.Comparison("=", node.operand, item) for item in node.items)
             found = self._logical(ast.Logical("OR", equal))
             return Truth(~found.true & ~found.unknown, found.unknown) if node.negated else found
-        raise NotVectorisable
+        raise NotVectorisableError
 
     def _logical(self, node: ast.Logical) -> Truth:
         parts = [self._truth(part) for part in node.operands]
@@ -107,7 +107,7 @@ class ColumnFilter:
     def _is_null(self, node: ast.IsNull) -> Truth:
         bound = self.binder.scalar(node.operand)
         if bound.column is None:
-            raise NotVectorisable
+            raise NotVectorisableError
         missing = self.store.columns[bound.column[1]].nulls()
         return Truth(~missing if node.negated else missing, np.zeros(self.store.count, np.bool_))
 
@@ -117,13 +117,13 @@ class ColumnFilter:
         if left.column is None:
             left, right, operator = right, left, MIRRORED[operator]
         if left.column is None or not right.constant:
-            raise NotVectorisable
+            raise NotVectorisableError
         return self._against_constant(operator, left, left.column[1], right)
 
     def _against_constant(self, operator: str, column: Bound, ordinal: int, other: Bound) -> Truth:
         common = comparison_type(column, other)
         if not same_domain(column.type, common):
-            raise NotVectorisable
+            raise NotVectorisableError
         value = converted(other, common).value
         count = self.store.count
         if value is None:

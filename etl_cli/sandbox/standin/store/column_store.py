@@ -30,8 +30,12 @@ class ColumnStore:
     """Columns of equal length. row_ids rise nowhere in particular; None means first_id, first_id + 1, ..."""
 
     def __init__(
-        self, columns: tuple[StoredColumn, ...], count: int, first_id: int = 0,
-        row_ids: NDArray[np.int64] | None = None, natural: Order = (),
+        self,
+        columns: tuple[StoredColumn, ...],
+        count: int,
+        first_id: int = 0,
+        row_ids: NDArray[np.int64] | None = None,
+        natural: Order = (),
     ) -> None:
         self.columns = columns
         self.count = count
@@ -109,10 +113,8 @@ class ColumnStore:
         """Return sortable numbers, and the flags that put NULL first (last when descending)."""
         column = self.columns[ordinal]
         present = ~column.nulls()
-        if isinstance(column, NumberColumn):
-            numbers = column.array
-        else:
-            numbers = _dense_ranks(self.keys(ordinal, column.type))
+        numbers: NDArray[Any]
+        numbers = column.array if isinstance(column, NumberColumn) else _dense_ranks(self.keys(ordinal, column.type))
         if descending:
             numbers = -numbers if numbers.dtype.kind == "f" else ~numbers
         return np.where(present, numbers, 0), ~present if descending else present

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,14 +17,14 @@ from etl_cli.sandbox.standin.wire.values import TEXT_POINTER, encoder, payload_e
 Positions = NDArray[np.intp]
 Mask = NDArray[np.bool_]
 
-NUMBER_DTYPES = {
+NUMBER_DTYPES: dict[str, type[np.number[Any]]] = {
     "bit": np.uint8, "tinyint": np.uint8, "smallint": np.int16, "int": np.int32, "bigint": np.int64,
     "real": np.float32, "float": np.float64, "money": np.int64, "smallmoney": np.int32, "date": np.int32,
     "time": np.int64, "datetime": np.int64, "smalldatetime": np.int32, "datetime2": np.int64,
 }  # fmt: skip
 
 
-def number_dtype(kind: SqlType) -> type[np.generic] | None:
+def number_dtype(kind: SqlType) -> type[np.number[Any]] | None:
     """Return the array type that holds a column of this type, None when no array does."""
     if kind.name in t.DECIMALS:
         return np.int64 if kind.precision <= 18 else None
@@ -111,7 +111,7 @@ class CellColumn:
         """Return the cells of rows start..stop."""
         bounds = self.offsets[start : stop + 1].tolist()
         data = self.data
-        return [data[a:b] for a, b in zip(bounds, bounds[1:], strict=False)]
+        return [data[a:b] for a, b in pairwise(bounds)]
 
     def values(self, start: int, stop: int) -> list[SqlValue]:
         """Return the values of rows start..stop."""
@@ -128,7 +128,7 @@ class CellColumn:
         null = encoder(self.type)(None)
         lengths = np.diff(self.offsets)
         first = np.frombuffer(self.data, np.uint8)[self.offsets[:-1]] if len(self.data) else np.zeros(0, np.uint8)
-        return (lengths == len(null)) & (first == null[0])
+        return np.asarray((lengths == len(null)) & (first == null[0]), np.bool_)
 
     def take(self, positions: Positions) -> StoredColumn:
         """Return the column with its rows in this order."""

@@ -21,8 +21,14 @@ class LockManager:
         self._waiting: dict[int, set[int]] = {}  # owner -> owners it waits for
 
     def acquire(
-        self, owner: int, resource: Hashable, *, exclusive: bool, timeout_ms: int,
-        check: Callable[[], None], spid: int,
+        self,
+        owner: int,
+        resource: Hashable,
+        *,
+        exclusive: bool,
+        timeout_ms: int,
+        check: Callable[[], None],
+        spid: int,
     ) -> bool:
         """Take a lock and return whether it had to wait. timeout_ms -1 waits for ever.
 

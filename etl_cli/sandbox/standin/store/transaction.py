@@ -61,7 +61,8 @@ class Transaction:
         if self.isolation == SNAPSHOT and not self.database.allow_snapshot:
             name = self.database.name
             raise SqlError(
-                3952, f"Snapshot isolation transaction failed accessing database '{name}' because snapshot isolation "
+                3952,
+                f"Snapshot isolation transaction failed accessing database '{name}' because snapshot isolation "
                 "is not allowed in this database. Use ALTER DATABASE to allow snapshot isolation.",
             )
         if self._base is None or self.isolation not in FIXED_LEVELS:
@@ -98,7 +99,8 @@ class Transaction:
             now = self.database.state.objects.get(found.object_id)
             if now is not found and self.base.objects.get(found.object_id) is found:
                 raise SqlError(
-                    3961, f"Snapshot isolation transaction failed in database '{self.database.name}' because the "
+                    3961,
+                    f"Snapshot isolation transaction failed in database '{self.database.name}' because the "
                     "object accessed by the statement has been modified by a DDL statement in another concurrent "
                     "transaction since the start of this transaction.",
                 )
@@ -175,7 +177,11 @@ class Transaction:
         """Take a lock and return whether it was waited for."""
         wait = self.waiting
         return self.database.locks.acquire(
-            self.number, resource, exclusive=exclusive, timeout_ms=wait.lock_timeout_ms, check=wait.check,
+            self.number,
+            resource,
+            exclusive=exclusive,
+            timeout_ms=wait.lock_timeout_ms,
+            check=wait.check,
             spid=wait.spid,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass, field
 
-from etl_cli.sandbox.standin.errors import ConnectionClosed
+from etl_cli.sandbox.standin.errors import ConnectionClosedError
 from etl_cli.sandbox.standin.wire import tls
 from etl_cli.sandbox.standin.wire.packets import LOGIN7, PRELOGIN, Channel
 from etl_cli.sandbox.standin.wire.tokens import VERSION
@@ -59,7 +59,7 @@ def open_channel(transport: SocketTransport, encryption: str, spid: int) -> tupl
 def _answer_prelogin(channel: Channel, encryption: str) -> int:
     message = channel.read_message()
     if message.type != PRELOGIN:
-        raise ConnectionClosed
+        raise ConnectionClosedError
     wanted = prelogin_options(message.payload).get(1, b"\x02")[0]
     answer = _agree(wanted, encryption)
     channel.write(_prelogin({0: struct.pack(">BBHH", *VERSION, 0), 1: bytes([answer]), 2: b"\0", 3: b"", 4: b"\0"}))
@@ -98,7 +98,7 @@ def _prelogin(options: dict[int, bytes]) -> bytes:
 def _read_login(channel: Channel) -> Login:
     message = channel.read_message()
     if message.type != LOGIN7:
-        raise ConnectionClosed
+        raise ConnectionClosedError
     return parse_login(message.payload)
 
 

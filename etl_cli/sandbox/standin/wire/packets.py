@@ -7,7 +7,7 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from etl_cli.sandbox.standin.errors import ConnectionClosed
+from etl_cli.sandbox.standin.errors import ConnectionClosedError
 
 HEADER = 8
 BATCH, RPC, REPLY, ATTENTION, TRANSACTION, LOGIN7, PRELOGIN = 1, 3, 4, 6, 14, 16, 18
@@ -45,7 +45,7 @@ class Channel:
         self._sequence = 1
 
     def read_message(self) -> Message:
-        """Wait for a whole message; ConnectionClosed when the client goes away."""
+        """Wait for a whole message; ConnectionClosedError when the client goes away."""
         payload = bytearray()
         while True:
             kind, status, length = self._wait_for_packet()
@@ -71,7 +71,7 @@ class Channel:
     def _fill(self, timeout_s: float | None) -> bool:
         data = self.transport.receive(timeout_s)
         if data == b"":
-            raise ConnectionClosed
+            raise ConnectionClosedError
         self._inbox += data or b""
         return bool(data)
 

@@ -7,7 +7,7 @@ import socket
 import ssl
 import struct
 
-from etl_cli.sandbox.standin.errors import ConnectionClosed
+from etl_cli.sandbox.standin.errors import ConnectionClosedError
 from etl_cli.sandbox.standin.wire.packets import HEADER, PRELOGIN, Transport
 
 CHUNK = 65536
@@ -29,21 +29,21 @@ class SocketTransport:
                 return None
             return self.socket.recv(CHUNK)
         except OSError as error:
-            raise ConnectionClosed from error
+            raise ConnectionClosedError from error
 
     def send(self, data: bytes | memoryview) -> None:
         """Send all of it."""
         try:
             self.socket.sendall(data)
         except OSError as error:
-            raise ConnectionClosed from error
+            raise ConnectionClosedError from error
 
     def peek(self) -> bytes:
         """Return the first byte without taking it; b'' at the end."""
         try:
             return self.socket.recv(1, socket.MSG_PEEK)
         except OSError as error:
-            raise ConnectionClosed from error
+            raise ConnectionClosedError from error
 
 
 class PreloginFrames:
@@ -94,11 +94,11 @@ class TlsTransport:
                 self._drain(carrier)
                 data = carrier.receive()
                 if not data:
-                    raise ConnectionClosed from None
+                    raise ConnectionClosedError from None
                 self._incoming.write(data)
                 continue
             except ssl.SSLError as error:
-                raise ConnectionClosed from error
+                raise ConnectionClosedError from error
             self._drain(carrier)
             return
 

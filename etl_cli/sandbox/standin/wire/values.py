@@ -83,7 +83,7 @@ def _temporal_encoder(kind: SqlType) -> Encoder:
         return lambda v: struct.pack("<iI", *divmod(v, THIRDS_PER_DAY))
     if kind.name == "smalldatetime":
         return lambda v: struct.pack("<HH", *divmod(v, 1440))
-    size, unit = time_size(kind.scale), 10 ** (7 - kind.scale)
+    size, unit = time_size(kind.scale), int(10 ** (7 - kind.scale))
 
     def clock(ticks: int) -> bytes:
         return (ticks // unit).to_bytes(size, "little")
