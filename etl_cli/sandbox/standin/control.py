@@ -1,6 +1,6 @@
 """The control socket: one JSON object a line in, one a line out; the same names as the Python API.
 
-{"do": "cut", "table": "dbo.orders", "after_rows": 100}  ->  {"ok": true, "result": {...}}
+{"do": "drop", "table": "dbo.orders", "after_rows": 100}  ->  {"ok": true, "result": {...}}
 Over TCP every request carries "password"; a unix socket is guarded by its file's mode.
 """
 
@@ -34,8 +34,8 @@ class ControlServer:
         self.stopped = threading.Event()
         faults, database = server.faults, server.database
         self._commands: dict[str, Callable[..., Any]] = {
-            "ping": lambda: "pong", "cut": faults.cut, "stall": faults.stall, "fail": faults.fail,
-            "slow": faults.slow, "refuse_logins": faults.refuse_logins, "clear": faults.clear,
+            "ping": lambda: "pong", "drop": faults.drop, "stall": faults.stall, "error": faults.error,
+            "slow_rows": faults.slow_rows, "refuse_logins": faults.refuse_logins, "clear": faults.clear,
             "faults": faults.listed, "pause": faults.pause, "resume": faults.resume,
             "counters": server.counters.snapshot, "reset_counters": server.counters.reset,
             "execute": database.execute, "row_count": database.row_count, "memory": database.memory,
@@ -106,7 +106,7 @@ class ControlError(Exception):
 
 
 class ControlClient:
-    """The other end; every method of the control socket by name: client.call("cut", table="dbo.t", after_rows=5)."""
+    """The other end; every method of the control socket by name: client.call("drop", table="dbo.t", after_rows=5)."""
 
     def __init__(self, address: int | str, password: str = "", timeout_s: float = 30.0) -> None:
         self._password = password

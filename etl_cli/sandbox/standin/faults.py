@@ -46,8 +46,8 @@ class OrderedError(SqlError):
 class Order:
     """One fault. times: how often it may still fire (None: for ever); fired: how often it did.
 
-    kind: reset and finish cut the link, stall waits seconds, error raises number, each after_rows rows of a scan
-    of table; slow sends rows_per_second; refuse turns logins away with number (0: the socket closes).
+    kind: rst and fin cut the link, stall waits seconds, error raises number, each after_rows rows of a scan
+    of table; slow sends rows_per_s; refuse turns logins away with number (0: the socket closes).
     """
 
     kind: str
@@ -55,7 +55,7 @@ class Order:
     after_rows: int = 0
     seconds: float = 0.0
     number: int = 0
-    rows_per_second: float = 0.0
+    rows_per_s: float = 0.0
     times: int | None = 1
     until: float | None = None
     fired: int = 0
@@ -83,23 +83,23 @@ class Faults:
 
     # --- ordering ----------------------------------------------------------------------------------------------
 
-    def cut(self, table: str, after_rows: int, *, how: str = "reset", times: int | None = 1) -> Order:
-        """Cut the link after rows of a scan: reset discards rows on their way, finish delivers them."""
-        if how not in ("reset", "finish"):
-            raise ValueError(f"how is {how}, not reset or finish")
+    def drop(self, table: str, *, after_rows: int, how: str = "rst", times: int | None = 1) -> Order:
+        """Cut the link after rows of a scan: rst discards rows on their way, fin delivers them."""
+        if how not in ("rst", "fin"):
+            raise ValueError(f"how is {how}, not rst or fin")
         return self._add(Order(how, table, after_rows, times=times))
 
-    def stall(self, table: str, after_rows: int, seconds: float, *, times: int | None = 1) -> Order:
+    def stall(self, table: str, *, after_rows: int, seconds: float, times: int | None = 1) -> Order:
         """Send nothing for so long after rows of a scan."""
         return self._add(Order("stall", table, after_rows, seconds, times=times))
 
-    def fail(self, table: str, after_rows: int, number: int = 1205, *, times: int | None = 1) -> Order:
+    def error(self, table: str, number: int = 1205, *, after_rows: int, times: int | None = 1) -> Order:
         """Raise an error after rows of a scan and roll the transaction back."""
         return self._add(Order("error", table, after_rows, number=number, times=times))
 
-    def slow(self, table: str, rows_per_second: float, *, times: int | None = None) -> Order:
-        """Send a table's rows no faster than this."""
-        return self._add(Order("slow", table, rows_per_second=rows_per_second, times=times))
+    def slow_rows(self, table: str, *, rows_per_s: float, times: int | None = None) -> Order:
+        """Send the rows of a table's scans no faster than this."""
+        return self._add(Order("slow", table, rows_per_s=rows_per_s, times=times))
 
     def refuse_logins(self, number: int = 0, *, seconds: float | None = None, times: int | None = None) -> Order:
         """Refuse logins: 0 closes the socket, 18456 and 40613 (or any number) are said to the client."""
@@ -163,7 +163,7 @@ class Faults:
 
     def watch(self, table: str) -> Watch:
         """Return what accompanies one scan."""
-        orders = [order for order in self._alive("reset", "finish", "stall", "error", "slow") if order.matches(table)]
+        orders = [order for order in self._alive("rst", "fin", "stall", "error", "slow") if order.matches(table)]
         return Watch(self, orders)
 
 
@@ -203,13 +203,13 @@ class Watch:
         """Return how many rows may leave before something is due."""
         portion = self._due[0].after_rows - sent if self._due else 1 << 62
         if self._slow is not None:
-            portion = min(portion, max(int(self._slow.rows_per_second / SLICES_PER_S), 1))
+            portion = min(portion, max(int(self._slow.rows_per_s / SLICES_PER_S), 1))
         return portion
 
     def _pace(self, rows: int, link: Link) -> None:
         if self._slow is not None and self._slow.is_alive:
             link.flush()
-            link.sleep(rows / self._slow.rows_per_second)
+            link.sleep(rows / self._slow.rows_per_s)
 
     def _act(self, sent: int, link: Link) -> None:
         while self._due and self._due[0].after_rows <= sent:
@@ -224,7 +224,7 @@ def _fire(order: Order, link: Link) -> None:
         link.sleep(order.seconds)
     elif order.kind == "error":
         raise _error(order.number, link.spid)
-    elif order.kind == "reset":
+    elif order.kind == "rst":
         link.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         raise ConnectionClosedError
     else:

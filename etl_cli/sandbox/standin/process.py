@@ -119,7 +119,7 @@ class StandInProcess:
         self._process.wait()
 
     def call(self, do: str, **arguments: Any) -> Any:
-        """Send a control request: cut, stall, fail, slow, refuse_logins, clear, counters, execute, pause, ..."""
+        """Send a control request: drop, stall, error, slow_rows, refuse_logins, clear, counters, execute, pause, ..."""
         assert self._client is not None
         return self._client.call(do, **arguments)
 

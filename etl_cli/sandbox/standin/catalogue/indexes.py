@@ -42,7 +42,8 @@ def _indexes(context: ExecutionContext) -> Iterator[Values]:
 @view(
     "sys.index_columns",
     "object_id int, index_id int, index_column_id int, column_id int, key_ordinal tinyint, "
-    "partition_ordinal tinyint = 0, is_descending_key bit, is_included_column bit, column_store_order_ordinal tinyint = 0",
+    "partition_ordinal tinyint = 0, is_descending_key bit, is_included_column bit, "
+    "column_store_order_ordinal tinyint = 0",
 )
 def _index_columns(context: ExecutionContext) -> Iterator[Values]:
     for table in tables(context):
