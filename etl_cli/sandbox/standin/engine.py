@@ -92,7 +92,8 @@ class Engine:
         query = self.query(statement, context)
         refuse_user_types(query)
         single = query.source.single
-        table = single.table.full_name if single is not None and single.table is not None else ""
+        scanned = None if single is None or query.grouped else single.table
+        table = "" if scanned is None else scanned.full_name
         scan = Scan.of(query)
         blocks = scan.blocks() if scan is not None else encode_rows(query.columns, query.rows())
         yield ResultSet(query.columns, blocks, table)

@@ -41,7 +41,7 @@ class RowBlock:
 
 @dataclass(frozen=True, slots=True)
 class ResultSet:
-    """A query's rows on their way; table is the one it scans, '' for several or none."""
+    """A query's rows on their way; table is the one whose rows it sends, '' for totals, several or none."""
 
     columns: tuple[ResultColumn, ...]
     blocks: Iterator[RowBlock]

@@ -170,8 +170,8 @@ COLUMN_END = (
     "is_sparse bit = 0, is_column_set bit = 0, generated_always_type tinyint = 0, "
     "generated_always_type_desc nvarchar(60) = 'NOT_APPLICABLE', encryption_type int, "
     "encryption_type_desc nvarchar(64), encryption_algorithm_name sysname, column_encryption_key_id int, "
-    "column_encryption_key_database_name sysname, is_hidden bit = 0, is_masked bit = 0, graph_type int, graph_type_desc nvarchar(60), "
-    "is_data_deletion_filter_column bit = 0, ledger_view_column_type tinyint, "
+    "column_encryption_key_database_name sysname, is_hidden bit = 0, is_masked bit = 0, graph_type int, "
+    "graph_type_desc nvarchar(60), is_data_deletion_filter_column bit = 0, ledger_view_column_type tinyint, "
     "ledger_view_column_type_desc nvarchar(60), is_dropped_ledger_column bit = 0"
 )
 
