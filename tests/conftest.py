@@ -5,7 +5,6 @@ ETL_TEST_POSTGRES_BIN names the bin directory of another installation than the e
 
 from __future__ import annotations
 
-import itertools
 import os
 import socket
 import sys
@@ -20,7 +19,7 @@ if str(REPOSITORY) not in sys.path:
     sys.path.insert(0, str(REPOSITORY))  # `tests.support` is found in a checkout that is not installed, too
 
 from etl_cli.sandbox.postgres import PostgresServer  # noqa: E402
-from tests.support.database import SinkDatabase, fresh_database  # noqa: E402
+from tests.support.database import Databases, SinkDatabase  # noqa: E402
 from tests.support.reaper import reaped  # noqa: E402
 
 # a crash of the test machine may cost the cluster; autovacuum would hold snapshots that nobody asked for
@@ -58,10 +57,14 @@ def postgres() -> Iterator[PostgresServer]:
         server.stop()
 
 
-_numbers = itertools.count(1)
+@pytest.fixture(scope="session")
+def databases(postgres: PostgresServer) -> Iterator[Databases]:
+    databases = Databases(postgres)
+    yield databases
+    databases.close()
 
 
 @pytest.fixture
-def sink(postgres: PostgresServer) -> Iterator[SinkDatabase]:
-    with fresh_database(postgres, f"sink{next(_numbers)}") as database:
+def sink(databases: Databases) -> Iterator[SinkDatabase]:
+    with databases.lend() as database:
         yield database

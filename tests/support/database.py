@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,19 +74,41 @@ class SinkDatabase:
         return full
 
 
-@contextlib.contextmanager
-def fresh_database(server: PostgresServer, name: str) -> Iterator[SinkDatabase]:
-    """A new database, dropped at the end with whoever is still connected and with its roles."""
-    with server.connect(SUPERUSER, SUPERUSER) as connection:
-        connection.execute(f"CREATE DATABASE {quote_sink(name)} OWNER {quote_sink(server.user)}")
-        connection.execute(f"GRANT CREATE ON DATABASE {quote_sink(name)} TO {quote_sink(server.user)}")
-    with server.connect(SUPERUSER, name) as connection:
-        connection.execute(f"GRANT ALL ON SCHEMA public TO {quote_sink(server.user)}")
-    try:
-        yield SinkDatabase("127.0.0.1", server.port, name, server.user, server.password)
-    finally:
-        with server.connect(SUPERUSER, SUPERUSER) as connection:
-            connection.execute(f"DROP DATABASE {quote_sink(name)} WITH (FORCE)")
-            roles = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"% {name}"]).fetchall()
-            for (role,) in roles:
-                connection.execute(f"DROP ROLE {quote_sink(str(role))}")
+class Databases:
+    """Makes databases ahead and drops them behind the tests' backs: both take longer than most tests."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+        self._admin = server.connect(SUPERUSER, SUPERUSER)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="databases")
+        self._numbers = itertools.count(1)
+        self._next = self._thread.submit(self._create)
+        self._drops: list[Future[None]] = []
+
+    @contextlib.contextmanager
+    def lend(self) -> Iterator[SinkDatabase]:
+        """A new database, dropped at the end with whoever is still connected and with its roles."""
+        database = self._next.result()
+        self._next = self._thread.submit(self._create)
+        try:
+            yield database
+        finally:
+            self._drops.append(self._thread.submit(self._drop, database.database))
+
+    def close(self) -> None:
+        """Wait for what is under way, and tell what could not be dropped."""
+        self._thread.shutdown()
+        self._admin.close()
+        for drop in self._drops:
+            drop.result()
+
+    def _create(self) -> SinkDatabase:
+        name = f"sink{next(self._numbers)}"
+        self._admin.execute(f"CREATE DATABASE {name} OWNER {quote_sink(self._server.user)}")
+        return SinkDatabase("127.0.0.1", self._server.port, name, self._server.user, self._server.password)
+
+    def _drop(self, name: str) -> None:
+        self._admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        roles = self._admin.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"% {name}"]).fetchall()
+        for (role,) in roles:
+            self._admin.execute(f"DROP ROLE {quote_sink(str(role))}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from psycopg import sql
@@ -66,3 +67,11 @@ def value(connection: SinkConnection, query: str, *parameters: object) -> Any:
     row = connection.execute(sql.SQL(query), parameters or None).fetchone()
     assert row is not None, query
     return row[0]
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
+    """Look every few milliseconds until the condition holds; a failure of the test where it never does."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "what was waited for did not come"
+        time.sleep(0.005)
