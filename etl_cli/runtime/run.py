@@ -20,7 +20,7 @@ from etl_cli.runtime.planning import Resolved, resolve_or_refuse, shards_of, sin
 from etl_cli.runtime.progress import Progress, TaskProgress
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, translate
 from etl_cli.runtime.sink.publish import Published, publish
-from etl_cli.runtime.sink.shadow import Shadow, create_shadow, drop_shadow, shadow_of
+from etl_cli.runtime.sink.shadow import Shadow, create_shadow, drop_shadow, run, shadow_of
 from etl_cli.runtime.spatial import with_srids
 from etl_cli.runtime.workers import Done, Event, Expected, Failed, Pool, Progressed, Started, warm_up
 
@@ -46,7 +46,7 @@ class Outcome:
     tables: list[TableOutcome]
     progress: Progress
     seconds: dict[str, float]
-    """Time of each phase: plan, copy (first read to all loaded), apply (index, visible)."""
+    """Time of each phase: plan, start (workers), copy (first read to all loaded), apply (key built, visible)."""
     error: EtlError | None = None
     notes: list[str] = field(default_factory=list)
 
@@ -100,7 +100,8 @@ class _Run:
         self._progress = progress
         self._run_id = run_id
         self._application = f"etl-cli {config.name} run {run_id}"
-        self._seconds = {"plan": planning_s, "copy": 0.0, "apply": 0.0}
+        self._seconds = {"plan": planning_s, "start": 0.0, "copy": 0.0, "apply": 0.0}
+        self._phase_began = time.monotonic()
         self._outcomes = [TableOutcome(plan) for plan in resolved.plan.tables]
         self._shadows = [
             shadow_of(plan, apply.how, run_id, number) for number, (plan, apply) in enumerate(resolved.tables)
@@ -132,22 +133,30 @@ class _Run:
         self._ledger.add_tasks(
             [(job.task, job.plan.target, job.plan.mode) for job in self._jobs()],
         )
+        self._progress.enter("starting")
         for plan, shadow in zip(self._resolved.plan.tables, self._shadows, strict=True):
             self._create_shadow(plan, shadow)
-        began = time.monotonic()
-        self._progress.enter("copying")
         with _pool(self._config) as pool, _appliers() as appliers:
             applied = list(self._follow(pool, appliers))
-            self._seconds["copy"] = time.monotonic() - began
+            self._phase_ends("copy")
             self._progress.enter("making visible")
-            for future in applied:
-                future.result()
-        self._seconds["apply"] = time.monotonic() - began - self._seconds["copy"]
+            visible = [future.result() for future in applied]
+            self._phase_ends("apply")
+            for number in visible:
+                self._analyze(number)
 
-    def _follow(self, pool: Pool, appliers: ThreadPoolExecutor) -> Iterator[Future[None]]:
+    def _phase_ends(self, phase: str) -> None:
+        now = time.monotonic()
+        self._seconds[phase] += now - self._phase_began
+        self._phase_began = now
+
+    def _follow(self, pool: Pool, appliers: ThreadPoolExecutor) -> Iterator[Future[int]]:
         """Run the jobs; each table is made visible as soon as its last shard is loaded."""
         missing = {plan.source: set(self._resolved.plan.shards) for plan in self._resolved.plan.tables}
         for event in pool.run(self._jobs()):
+            if self._progress.phase != "copying":
+                self._phase_ends("start")
+                self._progress.enter("copying")
             self._tell(event)
             if isinstance(event, Failed):
                 if not event.cancelled:
@@ -185,8 +194,8 @@ class _Run:
             for column, srids in result.srids.items():
                 outcome.srids.setdefault(column, set()).update(srids)
 
-    def _apply(self, number: int) -> None:
-        """Make one table visible, on a connection of its own: streams of other tables go on."""
+    def _apply(self, number: int) -> int:
+        """Make one table visible, on a connection of its own: streams of other tables go on. Its number."""
         plan, apply = self._resolved.tables[number]
         shadow = self._shadows[number]
         plan = with_srids(plan, self._outcomes[number].srids)
@@ -195,10 +204,15 @@ class _Run:
             self._outcomes[number].published = published
             if published.how == "difference":
                 drop_shadow(connection, shadow)
-            with contextlib.suppress(psycopg.Error):  # only statistics; autovacuum makes them too
-                connection.execute(f"ANALYZE {Shadow(plan.target_schema, plan.target_name).quoted}")
         for shard in self._resolved.plan.shards:
             self._progress.state(plan.source, shard, "applied")
+        return number
+
+    def _analyze(self, number: int) -> None:
+        """Give the planner statistics of the new rows; autovacuum would, but only later."""
+        plan = self._resolved.plan.tables[number]
+        with contextlib.suppress(psycopg.Error):
+            run(self._connection, f"ANALYZE {Shadow(plan.target_schema, plan.target_name).quoted}")
 
     def _jobs(self) -> list[Job]:
         return [

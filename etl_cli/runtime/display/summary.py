@@ -106,8 +106,7 @@ def _last_line(outcome: Outcome) -> str:
     took = seconds["copy"] + seconds["apply"]
     totals = outcome.totals
     speed = rate(totals.rows_loaded / took) if took > 0 else "-"
-    phases = (
-        f"plan {duration(seconds['plan'])}, copy {duration(seconds['copy'])}, make visible {duration(seconds['apply'])}"
-    )
+    parts = {"plan": seconds["plan"] + seconds["start"], "copy": seconds["copy"], "make visible": seconds["apply"]}
+    phases = ", ".join(f"{name} {duration(value)}" for name, value in parts.items())
     moved = f"{count(totals.rows_loaded)} rows, {megabytes(totals.bytes)}, {speed}"
     return f"run {outcome.run_id} {outcome.state}: {moved} ({phases})"
