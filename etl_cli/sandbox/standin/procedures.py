@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from etl_cli.sandbox.standin import types as t
 from etl_cli.sandbox.standin.context import ExecutionContext
+from etl_cli.sandbox.standin.describe import undeclared_parameters
 from etl_cli.sandbox.standin.errors import SqlError, not_supported, unknown_procedure
 from etl_cli.sandbox.standin.results import Result, ResultSet, Silent, encode_rows
 from etl_cli.sandbox.standin.sql.bound import Bound, constant, converted
@@ -31,6 +32,8 @@ def execute(name: str, arguments: Arguments, engine: Engine, context: ExecutionC
         yield from _execute_sql(arguments, engine)
     elif plain in ("sp_datatype_info_100", "sp_datatype_info"):
         yield _datatype_info(arguments)
+    elif plain == "sp_describe_undeclared_parameters":
+        yield undeclared_parameters(arguments[0][1].value, context)
     elif plain in ("sp_addextendedproperty", "sp_updateextendedproperty", "sp_dropextendedproperty"):
         _extended_property(plain, arguments, context)
         yield Silent()

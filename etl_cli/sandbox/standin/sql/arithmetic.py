@@ -20,6 +20,7 @@ def divided_by_zero() -> SqlError:
 
 def arithmetic(operator: str, left: Bound, right: Bound) -> Bound:
     """Return left operator right."""
+    left, right = _typed(left, right), _typed(right, left)
     if operator == "+" and left.type.is_text and right.type.is_text:
         return _concatenation(left, right)
     if operator == "+" and left.type.is_binary and right.type.is_binary:
@@ -27,7 +28,7 @@ def arithmetic(operator: str, left: Bound, right: Bound) -> Bound:
         return strict(t.varbinary(length), lambda a, b: a + b, left, right)
     if left.type.is_temporal or right.type.is_temporal:
         raise not_supported(f"{left.type.label} {operator} {right.type.label}")
-    common = left.type if right.is_null else right.type if left.is_null else common_type(left.type, right.type)
+    common = common_type(left.type, right.type)
     if common.is_float:
         return _floats(operator, converted(left, common), converted(right, common), common)
     if operator in "&|^":
@@ -43,6 +44,11 @@ def arithmetic(operator: str, left: Bound, right: Bound) -> Bound:
         f"The data types {left.type.label} and {right.type.label} are incompatible in the "
         f"{NAMES.get(operator, operator)} operator.",
     )
+
+
+def _typed(side: Bound, other: Bound) -> Bound:
+    """Give the NULL literal the other side's type."""
+    return converted(side, other.type) if side.is_null and not other.is_null else side
 
 
 NAMES = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide", "%": "modulo"}

@@ -57,7 +57,7 @@ def converted(bound: Bound, kind: SqlType, style: int | None = None) -> Bound:
     if bound.type == kind:
         return bound
     if bound.is_null:
-        return Bound(kind, lambda row: None, constant=True, is_null=True)
+        return Bound(kind, lambda row: None, constant=True)
     convert, inner = conversion(bound.type, kind, style), bound.evaluate
     if bound.constant:
         try:
