@@ -71,7 +71,9 @@ def take_names(connection: SinkConnection, plan: TablePlan, shadow: Shadow, key_
 
 
 def _refuse_older_snapshots(connection: SinkConnection, loaded_xid: str) -> None:
-    row = connection.execute(query("older_snapshots"), {"xid": loaded_xid}).fetchone()
+    own = connection.info.parameter_status("application_name") or "etl-cli"
+    pattern = own.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_") + "%"
+    row = connection.execute(query("older_snapshots"), {"xid": loaded_xid, "own": pattern}).fetchone()
     if row and row[0]:
         raise NotSwappableError(f"{row[0]} open transaction(s) began before the load was complete")
 
