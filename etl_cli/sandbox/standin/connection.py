@@ -274,7 +274,7 @@ class Connection:
     def _send_rows(self, result: ResultSet) -> int:
         """Send the rows as they come, under the faults that are ordered, and return how many they were."""
         count = 0
-        link = Link(self.socket, self.spid, self.channel.flush, self._sleep)
+        link = Link(self.socket, self.spid, self.channel.write, self.channel.flush, self._sleep)
         for part in self.server.faults.watch(result.table).parts(result.blocks, link):
             self.channel.write(part.bytes)
             count += part.rows
