@@ -18,9 +18,11 @@ from etl_cli.runtime.pending import refused, waiting
 from etl_cli.runtime.plan import Plan, make_plan
 from etl_cli.runtime.planning import resolve, shards_of, sink_of
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, translate
-from etl_cli.runtime.source.catalogue import Catalogue, can_select, read_catalogue
+from etl_cli.runtime.source.catalogue import Catalogue, read_catalogue
 from etl_cli.runtime.source.connect import Shard, connect_arrow, connect_odbc
 from etl_cli.runtime.source.driver import microsoft_driver, missing_libraries, uses_microsoft_driver
+from etl_cli.runtime.source.errors import translate as translate_source
+from etl_cli.runtime.source.scan import select_nothing
 
 MINIMUM_POSTGRES = 14
 
@@ -89,7 +91,7 @@ def _shard(config: Config, shard: Shard) -> tuple[Catalogue | None, list[Finding
         return None, [_of_shard(shard, error)]
     try:
         catalogue = read_catalogue(connection, shard)
-        denied = _denied(config, catalogue, connection)
+        refused_tables = list(_tried(config, shard, catalogue, connection))
         if uses_microsoft_driver(shard.source.driver):
             connect_arrow(shard).close()
     except (SourceError, pyodbc.Error) as error:
@@ -101,10 +103,7 @@ def _shard(config: Config, shard: Shard) -> tuple[Catalogue | None, list[Finding
         "snapshot reads" if server.snapshot_allowed else "no snapshot reads: counts are compared before and after"
     )
     told = f"{shard.address}/{server.database}, version {server.version}, {snapshot}"
-    problems = [
-        Finding(area, "problem", f"{name}: no right to read it: GRANT SELECT ON {name} TO the source user")
-        for name in denied
-    ]
+    problems = refused_tables
     if config.source.isolation == "snapshot" and not server.snapshot_allowed:
         remedy = f"ALTER DATABASE {server.database} SET ALLOW_SNAPSHOT_ISOLATION ON"
         problems.append(Finding(area, "problem", f"isolation: snapshot is not allowed there: {remedy}"))
@@ -116,10 +115,14 @@ def _of_shard(shard: Shard, error: Exception) -> Finding:
     return Finding(f"source {shard.name}", "problem", str(error).removeprefix(f"shard {shard.name}: "))
 
 
-def _denied(config: Config, catalogue: Catalogue, connection: pyodbc.Connection) -> list[str]:
+def _tried(config: Config, shard: Shard, catalogue: Catalogue, connection: pyodbc.Connection) -> Iterator[Finding]:
+    """Each planned table that the server does not let be read as a run would."""
     plan, _, _ = make_plan(config, [catalogue])
-    tables = [catalogue.table(t.source_schema, t.source_name) for t in plan.tables]
-    return [f"{t.schema}.{t.name}" for t in tables if t and not can_select(connection, t)]
+    for table in plan.tables:
+        try:
+            connection.execute(select_nothing(table)).close()
+        except pyodbc.Error as error:
+            yield _of_shard(shard, translate_source(error, shard.name, f"reading {table.source}"))
 
 
 def _sink_and_tables(config: Config, catalogues: list[Catalogue]) -> Iterator[Finding]:

@@ -119,20 +119,6 @@ def read_catalogue(connection: pyodbc.Connection, shard: Shard) -> Catalogue:
     return Catalogue(shard.name, server, _tables(columns, indexes, estimates, comments))
 
 
-def can_select(connection: pyodbc.Connection, table: SourceTable) -> bool:
-    """Whether the login may read the table. Where the server cannot say, it is tried."""
-    from etl_cli.runtime.names import quote_source
-
-    name = quote_source(table.schema, table.name)
-    try:
-        connection.execute(f"SELECT TOP (0) * FROM {name}").close()
-    except pyodbc.Error as error:
-        if "(229)" in str(error) or "(230)" in str(error):
-            return False
-        raise
-    return True
-
-
 def _rows(connection: pyodbc.Connection, query: str) -> list[Any]:
     text = resources.files("etl_cli.runtime.source").joinpath("sql", f"{query}.sql").read_text(encoding="utf-8")
     with connection.cursor() as cursor:

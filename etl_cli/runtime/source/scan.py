@@ -8,14 +8,22 @@ from etl_cli.runtime.plan import ColumnPlan, TablePlan
 
 def select_rows(plan: TablePlan) -> str:
     """One ordered scan over the planned columns; unordered where the table has no key."""
+    order = ", ".join(quote_source(name) for name in plan.order)
+    return f"SELECT {_listed(plan)} FROM {_from(plan)}" + (f" ORDER BY {order}" if order else "")
+
+
+def select_nothing(plan: TablePlan) -> str:
+    """The scan's columns and condition without its rows: whether the server accepts it, and lets it be read."""
+    return f"SELECT TOP (0) {_listed(plan)} FROM {_from(plan)}"
+
+
+def _listed(plan: TablePlan) -> str:
     selected = [
         c.expression if c.expression == quote_source(c.source) else f"{c.expression} AS {quote_source(c.source)}"
         for c in plan.columns
     ]
     selected += [f"{quote_source(c.source)}.STSrid AS {quote_source(srid_of(c))}" for c in plan.columns if c.spatial]
-    listed = ", ".join(selected)
-    order = ", ".join(quote_source(name) for name in plan.order)
-    return f"SELECT {listed} FROM {_from(plan)}" + (f" ORDER BY {order}" if order else "")
+    return ", ".join(selected)
 
 
 def srid_of(column: ColumnPlan) -> str:
