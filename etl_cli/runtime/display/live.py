@@ -38,6 +38,9 @@ class LiveDisplay:
         tasks = list(progress.tasks.values())
         if not tasks:
             return headline
+        rows = sum(task.moved.rows_read for task in tasks)
+        speed = sum(task.rows_per_s(now) for task in tasks if task.state == "running")
+        headline.append(f"  {count(rows)} rows  {rate(speed)}", style="dim")
         shown, hidden = _that_fit(tasks, self._console.height - 4)
         table = Table(box=None, padding=(0, 1), expand=False)
         for name, right in _COLUMNS:
