@@ -307,7 +307,7 @@ def test_no_password_is_ever_shown(
         loaded.change(**{block: {"password": PASSWORD if block == "source" else sink.password}})
     with sink.connect() as connection:
         for table in ("runs", "tasks", "chunks", "pipelines"):
-            rows = connection.execute(f"SELECT t::text FROM etl.{table} AS t").fetchall()  # type: ignore[arg-type]
+            rows = connection.execute(f"SELECT t::text FROM etl.{table} AS t").fetchall()
             assert not any(PASSWORD in row[0] or sink.password in row[0] for row in rows)
 
 

@@ -40,7 +40,7 @@ def differences(sink: SinkDatabase) -> list[str]:
         for expected in every_type.expected_rows():
             listed = ", ".join(f'"{column}"::text' for column in expected)
             rows = connection.execute(
-                f"SELECT shard, {listed} FROM everything WHERE id = %s ORDER BY shard",  # type: ignore[arg-type]
+                f"SELECT shard, {listed} FROM everything WHERE id = %s ORDER BY shard",
                 [expected["id"]],
             ).fetchall()
             assert [row[0] for row in rows] == ["shard1", "shard2", "shard3", "shard4"]
@@ -62,7 +62,7 @@ def test_the_target_has_the_types_of_the_table(
             " WHERE attrelid = 'everything'::regclass AND attnum > 0"
         ).fetchall()
         has_xml = planning.has_xml(connection)
-    types = dict(rows)
+    types: dict[str, str] = dict(rows)
     for case in every_type.CASES:
         wanted = "text" if case.sink_type == "xml" and not has_xml else case.sink_type
         assert types[case.column] == wanted, case.column

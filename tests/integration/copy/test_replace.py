@@ -33,7 +33,7 @@ def fill(shards: Shards, rows: int, table: str = "dbo.orders") -> None:
 
 def rows_of(sink: SinkDatabase, query: str) -> list[tuple[object, ...]]:
     with sink.connect() as connection:
-        return connection.execute(query).fetchall()  # type: ignore[arg-type]
+        return connection.execute(query).fetchall()
 
 
 def test_rows_of_all_shards_stand_in_one_table(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
