@@ -12,12 +12,10 @@ from etl_cli.sandbox.standin import types as t
 from etl_cli.sandbox.standin.engine import Engine
 from etl_cli.sandbox.standin.errors import CancelledError, ConnectionClosedError, SqlError
 from etl_cli.sandbox.standin.faults import Link
-from etl_cli.sandbox.standin.procedures import execute
 from etl_cli.sandbox.standin.reply import Reply
 from etl_cli.sandbox.standin.results import ResultSet
 from etl_cli.sandbox.standin.session import Session
 from etl_cli.sandbox.standin.sql import ast
-from etl_cli.sandbox.standin.sql.bound import constant
 from etl_cli.sandbox.standin.sql.statements import parse_batch
 from etl_cli.sandbox.standin.wire import packets, tokens
 from etl_cli.sandbox.standin.wire.login import Login, open_channel
@@ -212,30 +210,14 @@ class Connection:
         handle = b""
         try:
             run = rpc.prepare_run(call, self.handles)
-            if run is None:
-                fine = self._named_procedure(call)
-            else:
-                self.server.counters.statement(run.text)
-                fine = self._run_all(run.statements, dict(run.variables))
-                if run.handle is not None:
-                    handle = tokens.return_value("", t.INT, encoder(t.INT)(run.handle))
+            self.server.counters.statement(run.text)
+            fine = self._run_all(run.statements, dict(run.variables))
+            if run.handle is not None:
+                handle = tokens.return_value("", t.INT, encoder(t.INT)(run.handle))
         except SqlError as error:
             self._failed(error)
             fine = False
         self._reply.procedure_end(0 if fine else 1, handle, failed=not fine)
-
-    def _named_procedure(self, call: rpc.Call) -> bool:
-        name = call.procedure.lower().rpartition(".")[2].strip("[]")
-        self.server.counters.statement(f"EXEC {name}")
-        arguments = [
-            (parameter.name.lower(), constant(parameter.type, parameter.value)) for parameter in call.parameters
-        ]
-        session = self.session
-        if session.settings.implicit_transactions and session.transaction is None and name.startswith("sp_add"):
-            session.begin()
-        results = self.engine.within({}, lambda context: execute(name, arguments, self.engine, context))
-        session.row_count = self._reply.statement(results)
-        return True
 
     # --- transaction manager -----------------------------------------------------------------------------------
 

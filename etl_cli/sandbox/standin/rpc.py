@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from etl_cli.sandbox.standin.errors import SqlError, unknown_procedure
+from etl_cli.sandbox.standin.errors import SqlError
 from etl_cli.sandbox.standin.procedures import bind_parameters, declared
 from etl_cli.sandbox.standin.sql import ast
 from etl_cli.sandbox.standin.sql.statements import parse_batch
@@ -115,28 +115,47 @@ def _parameter(reader: Reader) -> Parameter:
     return Parameter(name, kind, read_value(kind, reader, fixed=fixed), bool(status & 1))
 
 
-def prepare_run(call: Call, handles: Handles) -> Run | None:
-    """Return what a call of the sp_executesql family comes to, None for any other procedure."""
+def prepare_run(call: Call, handles: Handles) -> Run:
+    """Return what a call comes to; a procedure by name becomes EXEC with its parameters as variables."""
     values = [(parameter.name, parameter.type, parameter.value) for parameter in call.parameters]
-    name = call.procedure.lower().removeprefix("sys.")
+    name = call.procedure.rpartition(".")[2].strip("[]").lower()
     if name == "sp_executesql":
         text, listed = values[0][2], values[1][2] if len(values) > 1 else ""
         return Run(parse_batch(text), bind_parameters(declared(listed or ""), values[2:]), text)
     if name in ("sp_prepexec", "sp_prepare"):
-        text = values[2][2]
-        prepared = Prepared(parse_batch(text), declared(values[1][2] or ""), text)
-        if values[0][2]:
-            handles.known.pop(values[0][2], None)
+        return _prepare(values, handles, run=name == "sp_prepexec")
+    if name == "sp_prepexecrpc":
+        prepared = _procedure(values[1][2], values[2:])
         handle = handles.keep(prepared)
-        if name == "sp_prepare":
-            return Run((), {}, text, handle)
-        return Run(prepared.statements, bind_parameters(prepared.declarations, values[3:]), text, handle)
+        return Run(prepared.statements, bind_parameters(prepared.declarations, values[2:]), prepared.text, handle)
     if name == "sp_execute":
         prepared = handles.find(values[0][2])
         return Run(prepared.statements, bind_parameters(prepared.declarations, values[1:]), prepared.text)
     if name == "sp_unprepare":
         handles.known.pop(values[0][2], None)
         return Run((), {}, "")
-    if name in NUMBERS.values():
-        raise unknown_procedure(call.procedure)
-    return None
+    prepared = _procedure(name, values)
+    return Run(prepared.statements, bind_parameters(prepared.declarations, values), prepared.text)
+
+
+def _prepare(values: list[tuple[str, SqlType, Any]], handles: Handles, *, run: bool) -> Run:
+    """Keep a statement behind a new handle; the old handle that comes along is dropped."""
+    text = values[2][2]
+    prepared = Prepared(parse_batch(text), declared(values[1][2] or ""), text)
+    if values[0][2]:
+        handles.known.pop(values[0][2], None)
+    handle = handles.keep(prepared)
+    if not run:
+        return Run((), {}, text, handle)
+    return Run(prepared.statements, bind_parameters(prepared.declarations, values[3:]), text, handle)
+
+
+def _procedure(name: str, values: list[tuple[str, SqlType, Any]]) -> Prepared:
+    """Return EXEC name with a variable for each value; named values keep their names."""
+    declarations = [(given or f"@p{place}", kind) for place, (given, kind, _) in enumerate(values, 1)]
+    arguments = tuple(
+        (given.lower(), ast.Variable(variable.lower()))
+        for (given, _, _), (variable, _) in zip(values, declarations, strict=True)
+    )
+    lowered = [(variable.lower(), kind) for variable, kind in declarations]
+    return Prepared((ast.Execute((name,), arguments),), lowered, f"EXEC {name}")

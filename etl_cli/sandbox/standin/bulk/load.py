@@ -15,7 +15,15 @@ from etl_cli.sandbox.standin import types as t
 from etl_cli.sandbox.standin.errors import SqlError, duplicate_key, null_refused
 from etl_cli.sandbox.standin.sql import spatial
 from etl_cli.sandbox.standin.sql.convert import conversion, fit_text, parse_number, text_length
-from etl_cli.sandbox.standin.sql.temporal import DAY, MINUTE, SECOND
+from etl_cli.sandbox.standin.sql.temporal import (
+    DATETIME_FIRST,
+    DATETIME_LAST,
+    DAY,
+    LAST_TICK,
+    MINUTE,
+    SECOND,
+    SMALLDATETIME_LAST,
+)
 from etl_cli.sandbox.standin.store.column_store import ColumnStore, build_store
 from etl_cli.sandbox.standin.store.columns import (
     CellColumn,
@@ -136,11 +144,35 @@ def column_of(kind: SqlType, values: Values) -> StoredColumn:
         if array.dtype.kind == "M":
             missing = np.isnat(array) if missing is None else missing | np.isnat(array)
             array = np.where(np.isnat(array), 0, _moments(kind, array))
+        _refuse_overflow(kind, array if missing is None else array[~missing])
         return NumberColumn(kind, array.astype(dtype), missing)
     natural = values.tolist() if isinstance(values, np.ndarray) else values
     if kind.is_text:
         return text_column(kind, natural)
     return stored_column(kind, [engine_value(kind, value) for value in natural])
+
+
+def _refuse_overflow(kind: SqlType, array: NDArray[Any]) -> None:
+    """Raise OverflowError for numbers that the type does not hold."""
+    if array.dtype.kind not in "iu" or not len(array) or kind.is_float:
+        return
+    low, high = _limits(kind)
+    if int(array.min()) < low or int(array.max()) > high:
+        raise OverflowError(f"{array.min()} to {array.max()} does not fit into {kind.declaration()}")
+
+
+def _limits(kind: SqlType) -> tuple[int, int]:
+    """Return the least and the greatest value as the engine holds it."""
+    if kind.name in t.DECIMALS:
+        return 1 - 10**kind.precision, 10**kind.precision - 1
+    temporal = {
+        "date": (0, LAST_TICK // DAY),
+        "time": (0, DAY - 1),
+        "datetime": (DATETIME_FIRST, DATETIME_LAST),
+        "smalldatetime": (0, SMALLDATETIME_LAST),
+        "datetime2": (0, LAST_TICK),
+    }
+    return t.INTEGERS.get(kind.name) or t.MONEYS.get(kind.name) or temporal[kind.name]
 
 
 def _moments(kind: SqlType, array: NDArray[Any]) -> NDArray[np.int64]:
