@@ -76,12 +76,17 @@ def error_number() -> Callable[..., int]:
 
     def run(connection: pyodbc.Connection, statement: str, *parameters: Any) -> int:
         with pytest.raises(pyodbc.Error) as caught:
-            cursor = connection.execute(statement, *parameters)
-            while True:
-                if cursor.description:
-                    cursor.fetchall()
-                if not cursor.nextset():
-                    break
+            _run_to_its_end(connection, statement, parameters)
         return number_of(caught.value)
 
     return run
+
+
+def _run_to_its_end(connection: pyodbc.Connection, statement: str, parameters: tuple[Any, ...]) -> None:
+    """An error may come with a later result than the first."""
+    cursor = connection.execute(statement, *parameters)
+    while True:
+        if cursor.description:
+            cursor.fetchall()
+        if not cursor.nextset():
+            return

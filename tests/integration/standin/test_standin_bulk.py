@@ -110,7 +110,8 @@ QUERIES = [
     "SELECT id FROM {t} ORDER BY id OFFSET 290 ROWS FETCH NEXT 20 ROWS ONLY",
     "SELECT TOP (5) id FROM {t} WHERE id > 290 ORDER BY id",
     "SELECT id * 2, UPPER(note), CONVERT(varchar(40), updated_at, 121) FROM {t} ORDER BY id",
-    "SELECT COUNT(*), COUNT(customer), MIN(customer), MAX(amount), SUM(amount), AVG(customer), MIN(note), MAX(g) FROM {t}",
+    "SELECT COUNT(*), COUNT(customer), MIN(customer), MAX(amount), SUM(amount), AVG(customer), "
+    "MIN(note), MAX(g) FROM {t}",
     "SELECT COUNT_BIG(*), MIN(id), MAX(updated_at), SUM(CAST(id AS bigint)) FROM {t} WHERE status = 'new' AND id > 77",
     "SELECT status, COUNT(*), SUM(amount) FROM {t} GROUP BY status ORDER BY status",
     "SELECT DISTINCT customer FROM {t} ORDER BY customer",
@@ -145,7 +146,9 @@ def test_parameters_bound_a_range(connection: pyodbc.Connection, condition: str,
 
 def test_values_come_out_as_they_were_loaded(connection: pyodbc.Connection) -> None:
     columns = loaded_columns()
-    found = answer(connection, "SELECT id, customer, status, amount, updated_at, note, big, g, wide FROM dbo.bulk ORDER BY id")
+    found = answer(
+        connection, "SELECT id, customer, status, amount, updated_at, note, big, g, wide FROM dbo.bulk ORDER BY id"
+    )
     for place, number in enumerate(range(ROWS)):
         row, source = found[place], ROWS - 1 - number
         assert row == (
@@ -173,14 +176,20 @@ def test_a_snapshot_reads_the_old_rows_while_new_ones_are_loaded(server: StandIn
 def test_a_body_grows_from_many_inserts_and_keeps_its_keys(server: StandIn, connection: pyodbc.Connection) -> None:
     connection.execute("CREATE TABLE dbo.inserted (id int NOT NULL PRIMARY KEY, v nvarchar(10))")
     for start in range(0, 6000, 500):
-        connection.execute("INSERT INTO dbo.inserted VALUES " + ", ".join(f"({n}, N'{n}')" for n in range(start, start + 500)))
+        connection.execute(
+            "INSERT INTO dbo.inserted VALUES " + ", ".join(f"({n}, N'{n}')" for n in range(start, start + 500))
+        )
         assert len(connection.execute("SELECT * FROM dbo.inserted").fetchall()) == start + 500
     assert server.database.memory("dbo.inserted")["rows"] > 2000
     with pytest.raises(pyodbc.IntegrityError):
         connection.execute("INSERT INTO dbo.inserted VALUES (5, N'again')")
     connection.execute("DELETE FROM dbo.inserted WHERE id = 5; INSERT INTO dbo.inserted VALUES (5, N'again')")
     connection.execute("UPDATE dbo.inserted SET v = N'x' WHERE id = 5")
-    assert answer(connection, "SELECT v FROM dbo.inserted WHERE id BETWEEN 4 AND 6 ORDER BY id") == [("4",), ("x",), ("6",)]
+    assert answer(connection, "SELECT v FROM dbo.inserted WHERE id BETWEEN 4 AND 6 ORDER BY id") == [
+        ("4",),
+        ("x",),
+        ("6",),
+    ]
 
 
 def test_loading_refuses_what_the_table_refuses(server: StandIn) -> None:
@@ -206,7 +215,8 @@ def test_loading_refuses_what_the_table_refuses(server: StandIn) -> None:
 def test_what_the_server_writes_is_filled_in(server: StandIn, connection: pyodbc.Connection) -> None:
     database = server.database
     database.execute(
-        "CREATE TABLE dbo.filled (id int IDENTITY(5,2) PRIMARY KEY, v int NOT NULL, d nvarchar(5) NOT NULL DEFAULT N'x', "
+        "CREATE TABLE dbo.filled (id int IDENTITY(5,2) PRIMARY KEY, v int NOT NULL, d nvarchar(5) NOT "
+        "NULL DEFAULT N'x', "
         "twice AS (v * 2), rv rowversion)"
     )
     assert database.load_columns("dbo.filled", {"v": [1, 2]}) == 2
@@ -262,6 +272,8 @@ def test_a_child_process_loads_by_a_function_of_a_file(tmp_path: Path) -> None:
 
 def test_a_script_with_go_seeds_a_child_process(tmp_path: Path) -> None:
     script = tmp_path / "seed.sql"
-    script.write_text("CREATE SCHEMA sales\nGO\nCREATE TABLE sales.t (a int)\ngo\nINSERT INTO sales.t VALUES (1), (2)\n")
+    script.write_text(
+        "CREATE SCHEMA sales\nGO\nCREATE TABLE sales.t (a int)\ngo\nINSERT INTO sales.t VALUES (1), (2)\n"
+    )
     with StandInProcess(script=script) as server:
         assert server.call("row_count", table="sales.t") == 2

@@ -45,7 +45,10 @@ def test_a_query_timeout_cancels(connect: Drivers) -> None:
 
 def test_a_result_may_be_left_in_its_middle(connect: Drivers, sql: Sql, table: str) -> None:
     sql(f"CREATE TABLE {table} (id int, v nvarchar(max))")
-    sql(f"INSERT INTO {table} VALUES " + ", ".join(f"({n}, REPLICATE(CAST(N'x' AS nvarchar(max)), 50000))" for n in range(200)))
+    sql(
+        f"INSERT INTO {table} VALUES "
+        + ", ".join(f"({n}, REPLICATE(CAST(N'x' AS nvarchar(max)), 50000))" for n in range(200))
+    )
     connection = connect.odbc()
     cursor = connection.execute(f"SELECT id, v FROM {table}")
     assert len(cursor.fetchmany(2)) == 2
@@ -94,7 +97,10 @@ def test_a_cancelled_transaction_stays_open(connect: Drivers, sql: Sql, table: s
 
 def test_a_client_that_goes_away_in_mid_result_leaves_no_connection(connect: Drivers, sql: Sql, table: str) -> None:
     sql(f"CREATE TABLE {table} (id int, v nvarchar(max))")
-    sql(f"INSERT INTO {table} VALUES " + ", ".join(f"({n}, REPLICATE(CAST(N'x' AS nvarchar(max)), 50000))" for n in range(50)))
+    sql(
+        f"INSERT INTO {table} VALUES "
+        + ", ".join(f"({n}, REPLICATE(CAST(N'x' AS nvarchar(max)), 50000))" for n in range(50))
+    )
     before = connect.server.call("counters")["open_connections"]
     connection = connect.odbc()
     connection.execute(f"SELECT id, v FROM {table}").fetchone()

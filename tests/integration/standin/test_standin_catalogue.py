@@ -18,7 +18,8 @@ def made(sql: Sql, table: str) -> str:
     """A table with a bit of everything; returns its own name."""
     name = table.removeprefix("dbo.")
     sql(
-        f"CREATE TABLE {table} (id bigint NOT NULL IDENTITY(10,2), shard int NOT NULL, name nvarchar(50) NOT NULL DEFAULT N'x', "
+        f"CREATE TABLE {table} (id bigint NOT NULL IDENTITY(10,2), shard int NOT NULL, name nvarchar(50) "
+        "NOT NULL DEFAULT N'x', "
         "price decimal(18,4) NULL, note varchar(max) COLLATE Latin1_General_BIN2 NULL, at datetimeoffset(3) NULL, "
         f"total AS (price * 2) PERSISTED, rv rowversion, CONSTRAINT pk_{name} PRIMARY KEY CLUSTERED (id, shard), "
         f"CONSTRAINT uq_{name} UNIQUE (name DESC))"
@@ -39,13 +40,15 @@ def test_columns_are_told_with_their_types(sql: Sql, made: str) -> None:
         ("price", "decimal", 9, 18, 4, True, False, False, None),
         ("note", "varchar", -1, 0, 0, True, False, False, "Latin1_General_BIN2"),
         ("at", "datetimeoffset", 9, 30, 3, True, False, False, None),
-        ("total", "numeric", 13, 20, 4, True, False, True, None), ("rv", "timestamp", 8, 0, 0, False, False, False, None),
+        ("total", "numeric", 13, 20, 4, True, False, True, None), ("rv",
+        "timestamp", 8, 0, 0, False, False, False, None),
     ]  # fmt: skip
 
 
 def test_keys_and_indexes_are_told_in_their_order(sql: Sql, made: str) -> None:
     assert sql(
-        "SELECT i.name, i.index_id, i.type_desc, i.is_unique, i.is_primary_key, i.is_unique_constraint, ic.key_ordinal, "
+        "SELECT i.name, i.index_id, i.type_desc, i.is_unique, i.is_primary_key, i.is_unique_constraint, "
+        "ic.key_ordinal, "
         "c.name, ic.is_descending_key, ic.is_included_column FROM sys.indexes i "
         "JOIN sys.index_columns ic ON ic.object_id = i.object_id AND ic.index_id = i.index_id "
         "JOIN sys.columns c ON c.object_id = ic.object_id AND c.column_id = ic.column_id "
@@ -59,7 +62,8 @@ def test_keys_and_indexes_are_told_in_their_order(sql: Sql, made: str) -> None:
         (f"ix_{made}", 3, "NONCLUSTERED", False, False, False, 0, "name", False, True),
     ]
     assert sql(
-        f"SELECT k.name, k.type, i.name FROM sys.key_constraints k JOIN sys.indexes i ON i.object_id = k.parent_object_id "
+        f"SELECT k.name, k.type, i.name FROM sys.key_constraints k JOIN sys.indexes i ON i.object_id = "
+        "k.parent_object_id "
         f"AND i.index_id = k.unique_index_id WHERE k.parent_object_id = OBJECT_ID(N'dbo.{made}') ORDER BY k.type"
     ) == [(f"pk_{made}", "PK", f"pk_{made}"), (f"uq_{made}", "UQ", f"uq_{made}")]
 
@@ -82,12 +86,16 @@ def test_information_schema_tells_the_same(sql: Sql, made: str) -> None:
 
 def test_computed_identity_and_default_are_told(sql: Sql, made: str) -> None:
     where = f"WHERE object_id = OBJECT_ID(N'dbo.{made}')"
-    assert sql(f"SELECT name, definition, is_persisted FROM sys.computed_columns {where}") == [("total", "(price * 2)", True)]
+    assert sql(f"SELECT name, definition, is_persisted FROM sys.computed_columns {where}") == [
+        ("total", "(price * 2)", True)
+    ]
     assert sql(
-        f"SELECT name, CAST(seed_value AS int), CAST(increment_value AS int), CAST(last_value AS int) FROM sys.identity_columns {where}"
+        f"SELECT name, CAST(seed_value AS int), CAST(increment_value AS int), CAST(last_value AS int) "
+        f"FROM sys.identity_columns {where}"
     ) == [("id", 10, 2, 12)]
     assert sql(
-        "SELECT c.name, d.definition FROM sys.default_constraints d JOIN sys.columns c ON c.default_object_id = d.object_id "
+        "SELECT c.name, d.definition FROM sys.default_constraints d JOIN sys.columns c ON "
+        "c.default_object_id = d.object_id "
         f"WHERE d.parent_object_id = OBJECT_ID(N'dbo.{made}')"
     ) == [("name", "(N'x')")]
 
@@ -132,7 +140,8 @@ def test_an_extended_property_may_be_added_by_a_remote_procedure_call(connect: D
 def test_databases_tell_their_options(connect: Drivers, sql: Sql) -> None:
     sql("CREATE DATABASE optional")
     query = (
-        "SELECT snapshot_isolation_state, snapshot_isolation_state_desc, is_read_committed_snapshot_on, collation_name, "
+        "SELECT snapshot_isolation_state, snapshot_isolation_state_desc, is_read_committed_snapshot_on, "
+        "collation_name, "
         "compatibility_level FROM sys.databases WHERE name = 'optional'"
     )
     assert sql(query) == [(1, "ON", False, "SQL_Latin1_General_CP1_CI_AS", 160)]
@@ -177,7 +186,11 @@ def test_alter_table_adds_changes_and_drops_columns(sql: Sql, table: str) -> Non
     sql(f"INSERT INTO {table} (id, v) VALUES (3, NULL)")
     sql(f"ALTER TABLE {table} DROP COLUMN n")
     assert sql(f"SELECT * FROM {table} ORDER BY id DESC") == [(3, None, "x"), (2, "b", "x"), (1, "a", "x")]
-    assert sql(f"SELECT column_id FROM sys.columns WHERE object_id = OBJECT_ID('{table}') ORDER BY 1") == [(1,), (2,), (4,)]
+    assert sql(f"SELECT column_id FROM sys.columns WHERE object_id = OBJECT_ID('{table}') ORDER BY 1") == [
+        (1,),
+        (2,),
+        (4,),
+    ]
 
 
 def test_if_object_id_drops_only_what_is_there(sql: Sql, table: str) -> None:
@@ -203,7 +216,10 @@ def test_identity_insert_takes_explicit_values(sql: Sql, table: str) -> None:
 
 
 def test_insert_takes_defaults(sql: Sql, table: str) -> None:
-    sql(f"CREATE TABLE {table} (a int NOT NULL DEFAULT 5, b datetime2(3) DEFAULT SYSUTCDATETIME(), c varchar(5) DEFAULT 'x')")
+    sql(
+        f"CREATE TABLE {table} (a int NOT NULL DEFAULT 5, b datetime2(3) DEFAULT SYSUTCDATETIME(), c "
+        "varchar(5) DEFAULT 'x')"
+    )
     sql(f"INSERT INTO {table} DEFAULT VALUES; INSERT INTO {table} (a, c) VALUES (DEFAULT, NULL)")
     assert sql(f"SELECT a, CASE WHEN b IS NULL THEN 0 ELSE 1 END, c FROM {table}") == [(5, 1, "x"), (5, 1, None)]
 

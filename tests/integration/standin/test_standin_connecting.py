@@ -11,7 +11,6 @@ import pyodbc
 import pytest
 
 from etl_cli.sandbox.standin import StandIn, StandInProcess
-
 from tests.integration.standin.drivers import Drivers, microsoft_driver, number_of
 
 
@@ -41,7 +40,9 @@ def test_freetds_connects_and_selects(connect: Drivers, encryption: str) -> None
     assert tuple(connect.freetds(Encryption=encryption).execute("SELECT 1, N'ö'").fetchone()) == (1, "ö")
 
 
-@pytest.mark.parametrize(("mode", "encrypt"), [("none", "no"), ("login", "no"), ("required", "no"), ("required", "yes")])
+@pytest.mark.parametrize(
+    ("mode", "encrypt"), [("none", "no"), ("login", "no"), ("required", "no"), ("required", "yes")]
+)
 def test_each_mode_of_encryption_lets_its_clients_in(
     drivers_of: Callable[[StandInProcess], Drivers], mode: str, encrypt: str
 ) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from etl_cli.sandbox.standin import types as t
 from etl_cli.sandbox.standin.bulk.encode import encode_columns
 from etl_cli.sandbox.standin.results import encode_rows
-from etl_cli.sandbox.standin.sql.temporal import DAY, DATETIME_FIRST, DATETIME_LAST, LAST_TICK, UNITS
+from etl_cli.sandbox.standin.sql.temporal import DATETIME_FIRST, DATETIME_LAST, DAY, LAST_TICK, UNITS
 from etl_cli.sandbox.standin.store.columns import stored_column
 from etl_cli.sandbox.standin.types import SqlType
 from etl_cli.sandbox.standin.wire.tokens import ResultColumn

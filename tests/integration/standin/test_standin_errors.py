@@ -15,14 +15,17 @@ Sql = Callable[..., list[Any]]
 @pytest.mark.parametrize(
     ("statement", "number"),
     [
-        ("SELECT * FROM dbo.nowhere", 208), ("SELECT nothing FROM sys.types", 207), ("SELECT 1 +", 102), ("SELEC 1", 2812),
+        ("SELECT * FROM dbo.nowhere", 208), ("SELECT nothing FROM sys.types", 207), ("SELECT 1 +", 102),
+        ("SELEC 1", 2812),
         ("SELECT FROM", 102), ("SELECT 'open", 105), ("SELECT CAST('x' AS int)", 245),
-        ("SELECT CAST('x' AS decimal(5,2))", 8114), ("SELECT CAST('x' AS date)", 241), ("SELECT CAST(300 AS tinyint)", 220),
+        ("SELECT CAST('x' AS decimal(5,2))", 8114), ("SELECT CAST('x' AS date)", 241),
+        ("SELECT CAST(300 AS tinyint)", 220),
         ("SELECT CAST(3000000000 AS int)", 8115), ("SELECT CAST(1000 AS decimal(2,0))", 8115), ("SELECT 1 / 0", 8134),
         ("SELECT 2147483647 + 1", 8115), ("EXEC nothing_of_that_name", 2812), ("nothing_of_that_name", 2812),
         ("SELECT CAST('x' AS uniqueidentifier)", 8169), ("COMMIT", 3902), ("ROLLBACK", 3903), ("USE nowhere", 911),
         ("SELECT t.name FROM sys.types", 4104), ("SELECT name FROM sys.types a, sys.types b", 209),
-        ("SELECT name, COUNT(*) FROM sys.types", 8120), ("SELECT CAST(1 AS xml)", 529), ("DROP TABLE dbo.nowhere", 3701),
+        ("SELECT name, COUNT(*) FROM sys.types", 8120), ("SELECT CAST(1 AS xml)", 529),
+        ("DROP TABLE dbo.nowhere", 3701),
         ("CREATE TABLE dbo.x (a nothing)", 2715), ("SELECT SUM(name) FROM sys.types", 8117),
         ("SELECT (SELECT name FROM sys.types)", 512), ("RAISERROR('own', 16, 1)", 50000),
     ],
@@ -37,7 +40,8 @@ def test_a_failing_statement_has_the_number_of_sql_server(
     ("statement", "number"),
     [
         ("INSERT INTO {t} (a, b, c) VALUES (1, 'x', 1)", 2627), ("INSERT INTO {t} (a, b, c) VALUES (2, 'X', 5)", 2601),
-        ("INSERT INTO {t} (a, b, c) VALUES (3, NULL, 3)", 515), ("INSERT INTO {t} (a, b, c) VALUES (3, 'too long', 3)", 2628),
+        ("INSERT INTO {t} (a, b, c) VALUES (3, NULL, 3)", 515),
+        ("INSERT INTO {t} (a, b, c) VALUES (3, 'too long', 3)", 2628),
         ("UPDATE {t} SET a = 1 WHERE a = 4", 2627), ("UPDATE {t} SET b = NULL", 515),
         ("INSERT INTO {t} (a, b, c) VALUES (3, 'y', 300)", 220), ("INSERT INTO {t} (id, a) VALUES (1, 1)", 544),
         ("INSERT INTO {t} (a, rv) VALUES (1, 0x01)", 273), ("UPDATE {t} SET double = 1", 271),
@@ -59,7 +63,9 @@ def test_a_refused_row_has_the_number_of_sql_server_and_changes_nothing(
     assert sql(f"SELECT * FROM {table}") == before
 
 
-def test_a_login_without_the_right_is_229(connect: Drivers, sql: Sql, table: str, error_number: Callable[..., int]) -> None:
+def test_a_login_without_the_right_is_229(
+    connect: Drivers, sql: Sql, table: str, error_number: Callable[..., int]
+) -> None:
     name = table.replace("dbo.", "reader_")
     sql(f"CREATE TABLE {table} (a int); CREATE TABLE {table}_open (a int)")
     sql(f"CREATE LOGIN {name} WITH PASSWORD = 'Pass.word1'; CREATE USER {name} FOR LOGIN {name}")
@@ -93,7 +99,9 @@ def test_a_conversion_error_ends_the_batch_and_the_transaction(
 ) -> None:
     sql(f"CREATE TABLE {table} (a int)")
     connection = connect.odbc()
-    batch = f"BEGIN TRAN; INSERT INTO {table} VALUES (1); INSERT INTO {table} VALUES ('x'); INSERT INTO {table} VALUES (2)"
+    batch = (
+        f"BEGIN TRAN; INSERT INTO {table} VALUES (1); INSERT INTO {table} VALUES ('x'); INSERT INTO {table} VALUES (2)"
+    )
     assert error_number(connection, batch) == 245
     assert connection.execute("SELECT @@TRANCOUNT").fetchval() == 0
     assert sql(f"SELECT COUNT(*) FROM {table}") == [(0,)]
@@ -101,5 +109,5 @@ def test_a_conversion_error_ends_the_batch_and_the_transaction(
 
 def test_an_error_of_mssql_python_carries_the_text(connect: Drivers) -> None:
     cursor = connect.mssql().cursor()
-    with pytest.raises(Exception, match="Invalid object name 'dbo.nowhere'"):
+    with pytest.raises(Exception, match=r"Invalid object name 'dbo\.nowhere'"):
         cursor.execute("SELECT * FROM dbo.nowhere")

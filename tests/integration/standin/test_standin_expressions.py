@@ -48,7 +48,8 @@ Sql = Callable[..., list[Any]]
         ("CONVERT(varchar(30), CAST(1234567.891 AS money))", "1234567.89"),
         ("CONVERT(varchar(30), CAST(1234567.891 AS money), 1)", "1,234,567.89"),
         ("CONVERT(varchar(30), CAST(1234567.891 AS money), 2)", "1234567.8910"),
-        ("CAST(CAST(0.1 AS float) AS varchar(30))", "0.1"), ("CAST(CAST(1234567 AS float) AS varchar(30))", "1.23457e+006"),
+        ("CAST(CAST(0.1 AS float) AS varchar(30))", "0.1"), ("CAST(CAST(1234567 AS float) AS varchar(30))",
+        "1.23457e+006"),
         ("CONVERT(varchar(40), CAST(0.1 AS float), 3)", "0.10000000000000001"),
         ("LEN('ab  ')", 2), ("DATALENGTH('ab  ')", 4), ("DATALENGTH(N'ab')", 4), ("LEN(N'😀')", 2),
         ("LEN(N'😀' COLLATE Latin1_General_100_CI_AS_SC)", 1), ("UPPER('straße')", "STRAßE"), ("LOWER('ÄB')", "äb"),
@@ -66,7 +67,9 @@ Sql = Callable[..., list[Any]]
         ("CAST('abc' AS xml)", "abc"),
     ],
 )  # fmt: skip
-def test_an_expression_has_the_value_that_sql_server_gives(one: Callable[..., Any], expression: str, value: Any) -> None:
+def test_an_expression_has_the_value_that_sql_server_gives(
+    one: Callable[..., Any], expression: str, value: Any
+) -> None:
     found = one(f"SELECT {expression}")
     assert found == value
     assert type(found) is type(value)
@@ -117,9 +120,9 @@ def test_nulls_sort_first_and_ties_by_the_next_key(sql: Sql) -> None:
 def test_totals_have_the_types_of_sql_server(sql: Sql, table: str) -> None:
     sql(f"CREATE TABLE {table} (i int, d decimal(10,2), m money, f float, s nvarchar(5))")
     sql(f"INSERT INTO {table} VALUES (1, 1.00, 1, 1, 'a'), (2, 2.01, 2, 2, 'B'), (NULL, NULL, NULL, NULL, NULL)")
-    assert sql(f"SELECT COUNT(*), COUNT(i), SUM(i), AVG(i), MIN(s), MAX(s), SUM(d), AVG(d), AVG(m), AVG(f) FROM {table}") == [
-        (3, 2, 3, 1, "a", "B", D("3.01"), D("1.505000"), D("1.5000"), 1.5)
-    ]
+    assert sql(
+        f"SELECT COUNT(*), COUNT(i), SUM(i), AVG(i), MIN(s), MAX(s), SUM(d), AVG(d), AVG(m), AVG(f) FROM {table}"
+    ) == [(3, 2, 3, 1, "a", "B", D("3.01"), D("1.505000"), D("1.5000"), 1.5)]
     assert sql(f"SELECT COUNT(*), SUM(i), MIN(i) FROM {table} WHERE i > 5") == [(0, None, None)]
 
 
@@ -133,7 +136,11 @@ def test_joins_of_each_kind(sql: Sql) -> None:
     left, right = "(VALUES (1, 'a'), (2, 'b')) AS l(k, x)", "(VALUES (2, 'c'), (3, 'd')) AS r(k, y)"
     assert sql(f"SELECT l.k, y FROM {left} JOIN {right} ON l.k = r.k") == [(2, "c")]
     assert sql(f"SELECT l.k, y FROM {left} LEFT JOIN {right} ON l.k = r.k ORDER BY l.k") == [(1, None), (2, "c")]
-    assert sql(f"SELECT l.k, r.k FROM {left} FULL JOIN {right} ON l.k = r.k ORDER BY r.k") == [(1, None), (2, 2), (None, 3)]
+    assert sql(f"SELECT l.k, r.k FROM {left} FULL JOIN {right} ON l.k = r.k ORDER BY r.k") == [
+        (1, None),
+        (2, 2),
+        (None, 3),
+    ]
     assert sql(f"SELECT r.k, x FROM {left} RIGHT JOIN {right} ON l.k = r.k ORDER BY r.k") == [(2, "b"), (3, None)]
     assert len(sql(f"SELECT * FROM {left} CROSS JOIN {right}")) == 4
     assert sql(f"SELECT l.k, r.k FROM {left}, {right} WHERE l.k > r.k - 1 AND x = 'b'") == [(2, 2)]
@@ -146,7 +153,9 @@ def test_top_offset_and_fetch_cut_the_ordered_rows(sql: Sql) -> None:
 
 
 def test_several_statements_of_a_batch_answer_one_after_the_other(connect: Any) -> None:
-    cursor = connect.odbc().execute("SET NOCOUNT ON; DECLARE @a int = 2; SELECT @a; SELECT 'x' IF @@TRANCOUNT = 0 SELECT 3")
+    cursor = connect.odbc().execute(
+        "SET NOCOUNT ON; DECLARE @a int = 2; SELECT @a; SELECT 'x' IF @@TRANCOUNT = 0 SELECT 3"
+    )
     found = [cursor.fetchval()]
     while cursor.nextset():
         found.append(cursor.fetchval())
@@ -157,7 +166,8 @@ def test_several_statements_of_a_batch_answer_one_after_the_other(connect: Any) 
     "statement",
     [
         "MERGE t USING s ON 1 = 1 WHEN MATCHED THEN DELETE", "SELECT ROW_NUMBER() OVER (ORDER BY name) FROM sys.types",
-        "SELECT * FROM sys.types FOR JSON AUTO", "WITH c AS (SELECT 1 AS a) SELECT * FROM c", "SELECT STRING_AGG(name, ',') FROM sys.types",
+        "SELECT * FROM sys.types FOR JSON AUTO", "WITH c AS (SELECT 1 AS a) SELECT * FROM c",
+        "SELECT STRING_AGG(name, ',') FROM sys.types",
         "SELECT * FROM OPENJSON('[]')", "SELECT FORMAT(1, 'N')", "SET ROWCOUNT 5", "SET ANSI_NULLS OFF",
         "SELECT 1 UNION SELECT 1", "CREATE TABLE #t (a int)", "SELECT TOP 5 PERCENT name FROM sys.types",
         "SELECT name FROM sys.types WITH (READPAST)", "CREATE PROCEDURE p AS SELECT 1", "SELECT 1 EXCEPT SELECT 2",

@@ -61,7 +61,10 @@ def test_mssql_python_parameters_arrive_as_they_are(connect: Drivers, sql: Sql, 
 
 
 def test_freetds_parameters_arrive_as_they_are(connect: Drivers, sql: Sql, table: str) -> None:
-    sql(f"CREATE TABLE {table} (a int, b bigint, c decimal(10,4), d float, e nvarchar(20), f varbinary(10), i datetime2(3))")
+    sql(
+        f"CREATE TABLE {table} (a int, b bigint, c decimal(10,4), d float, e nvarchar(20), f "
+        "varbinary(10), i datetime2(3))"
+    )
     values = (7, 2**40, Decimal("-12.3400"), 0.1, "ж€", b"\0\xff", dt.datetime(2024, 2, 29, 12, 34, 56, 123000))
     connect.freetds().execute(f"INSERT INTO {table} VALUES (?, ?, ?, ?, ?, ?, ?)", values)
     assert sql(f"SELECT * FROM {table}") == [values]

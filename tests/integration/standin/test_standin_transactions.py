@@ -205,7 +205,8 @@ def test_where_snapshot_is_not_allowed_it_is_3952(drivers_of: Callable[[StandInP
 def test_a_savepoint_takes_back_what_came_after_it(connect: Drivers, rows: str) -> None:
     connection = connect.odbc()
     connection.execute(
-        f"BEGIN TRAN; UPDATE {rows} SET v = N'kept' WHERE id = 1; SAVE TRAN s; DELETE FROM {rows}; ROLLBACK TRAN s; COMMIT"
+        f"BEGIN TRAN; UPDATE {rows} SET v = N'kept' WHERE id = 1; SAVE TRAN s; DELETE FROM {rows}; "
+        "ROLLBACK TRAN s; COMMIT"
     )
     assert values(connection, rows) == [(1, "kept"), (2, "two")]
 

@@ -154,9 +154,7 @@ def test_a_stored_value_comes_out_through_freetds(
 
 
 @pytest.mark.parametrize("case", CASES, ids=IDENTITIES)
-def test_a_stored_value_comes_out_as_arrow(
-    connect: Drivers, stored: Callable[[str, str], str], case: Case
-) -> None:
+def test_a_stored_value_comes_out_as_arrow(connect: Drivers, stored: Callable[[str, str], str], case: Case) -> None:
     cursor = connect.mssql().cursor()
     cursor.execute(f"SELECT v FROM {stored(case.type, case.constant)} ORDER BY id")
     column = cursor.arrow_batch(10).column(0)
