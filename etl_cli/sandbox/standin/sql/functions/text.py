@@ -1,80 +1,20 @@
-"""The functions that need no session: text, numbers, NULL, dates."""
+"""Functions of text."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Callable
 
 from etl_cli.sandbox.standin import types as t
 from etl_cli.sandbox.standin.errors import SqlError, not_supported
-from etl_cli.sandbox.standin.sql.binder import unified
 from etl_cli.sandbox.standin.sql.bound import Bound, SourceRow, as_text, converted, derived, strict
-from etl_cli.sandbox.standin.sql.convert import fit, fit_text, rescale
-from etl_cli.sandbox.standin.sql.predicates import comparison
+from etl_cli.sandbox.standin.sql.convert import fit_text
+from etl_cli.sandbox.standin.sql.functions.registry import ANY_NUMBER, register
 from etl_cli.sandbox.standin.types import SqlType, SqlValue
+from etl_cli.sandbox.standin.wire.types import decimal_size
+from etl_cli.sandbox.standin.wire.values import payload_encoder
 
-Maker = Callable[[list[Bound]], Bound]
-MAKERS: dict[str, tuple[int, int, Maker]] = {}
-ANY_NUMBER = 254
 SUPPLEMENTARY = "_sc"
-
-
-def make(name: str, arguments: list[Bound]) -> Bound | None:
-    """Return the call of a function, None when there is none of that name; 174 for a wrong number of arguments."""
-    if name not in MAKERS:
-        return None
-    least, most, maker = MAKERS[name]
-    if not least <= len(arguments) <= most:
-        raise SqlError(174, f"The {name.lower()} function requires {least} argument(s).", severity=15)
-    return maker(arguments)
-
-
-def _register(name: str, least: int, most: int | None = None) -> Callable[[Maker], Maker]:
-    def keep(maker: Maker) -> Maker:
-        MAKERS[name] = (least, least if most is None else most, maker)
-        return maker
-
-    return keep
-
-
-# --- NULL ------------------------------------------------------------------------------------------------------
-
-
-@_register("COALESCE", 2, ANY_NUMBER)
-def _coalesce(arguments: list[Bound]) -> Bound:
-    kind = unified(arguments)
-    evaluates = [converted(argument, kind).evaluate for argument in arguments]
-
-    def evaluate(row: SourceRow) -> SqlValue:
-        return next((value for value in (inner(row) for inner in evaluates) if value is not None), None)
-
-    return derived(kind, evaluate, *arguments, nullable=all(argument.nullable for argument in arguments))
-
-
-@_register("ISNULL", 2)
-def _isnull(arguments: list[Bound]) -> Bound:
-    """The first argument's type rules, as on SQL Server."""
-    first, second = arguments
-    if first.is_null:
-        return second
-    kind = first.type
-    one, other = first.evaluate, converted(second, kind).evaluate
-
-    def evaluate(row: SourceRow) -> SqlValue:
-        value = one(row)
-        return other(row) if value is None else value
-
-    return derived(kind, evaluate, *arguments, nullable=first.nullable and second.nullable)
-
-
-@_register("NULLIF", 2)
-def _nullif(arguments: list[Bound]) -> Bound:
-    equal, inner = comparison("=", *arguments), arguments[0].evaluate
-    return derived(arguments[0].type, lambda row: None if equal(row) else inner(row), *arguments, nullable=True)
-
-
-# --- text ------------------------------------------------------------------------------------------------------
 
 
 def _counts_characters(kind: SqlType) -> bool:
@@ -86,32 +26,27 @@ def _length(text: str, kind: SqlType) -> int:
     return len(text) if _counts_characters(kind) or not kind.is_unicode else t.utf16_length(text)
 
 
-@_register("LEN", 1)
+@register("LEN", 1)
 def _len(arguments: list[Bound]) -> Bound:
     text = as_text(arguments[0])
     kind = t.BIGINT if text.type.is_large else t.INT
     return strict(kind, lambda value: _length(value.rstrip(" "), text.type), text)
 
 
-@_register("DATALENGTH", 1)
+@register("DATALENGTH", 1)
 def _datalength(arguments: list[Bound]) -> Bound:
-    from etl_cli.sandbox.standin.wire.values import payload_encoder
-
     source = arguments[0]
     kind = t.BIGINT if source.type.is_large else t.INT
     if source.type.name in t.USER_TYPES or source.type.name == "sql_variant":
         raise not_supported(f"DATALENGTH of {source.type.name}")
     if source.type.name in t.DECIMALS:
-        size = {5: 5, 9: 9, 13: 13, 17: 17}
-        from etl_cli.sandbox.standin.wire.types import decimal_size
-
-        return strict(kind, lambda value: size[decimal_size(source.type.precision)], source)
+        return strict(kind, lambda value: decimal_size(source.type.precision), source)
     encode = payload_encoder(source.type)
     return strict(kind, lambda value: len(encode(value)), source)
 
 
 def _mapped(name: str, change: Callable[[str], str]) -> None:
-    @_register(name, 1)
+    @register(name, 1)
     def maker(arguments: list[Bound]) -> Bound:
         text = as_text(arguments[0])
         kind = (
@@ -157,7 +92,7 @@ def _variable(kind: SqlType) -> SqlType:
     return SqlType(name, t.MAX if kind.is_large else kind.length, collation=kind.collation)
 
 
-@_register("SUBSTRING", 3)
+@register("SUBSTRING", 3)
 def _substring(arguments: list[Bound]) -> Bound:
     source = arguments[0]
     start, length = (converted(argument, t.BIGINT) for argument in arguments[1:])
@@ -174,14 +109,14 @@ def _slice(value: SqlValue, start: int, length: int) -> SqlValue:
     return value[max(start - 1, 0) : max(start - 1 + length, 0)]
 
 
-@_register("LEFT", 2)
+@register("LEFT", 2)
 def _left(arguments: list[Bound]) -> Bound:
     text, length = as_text(arguments[0]), converted(arguments[1], t.BIGINT)
     cut, joined = _units(text)
     return strict(_variable(text.type), lambda v, n: joined(_slice(cut(v), 1, n)), text, length)
 
 
-@_register("RIGHT", 2)
+@register("RIGHT", 2)
 def _right(arguments: list[Bound]) -> Bound:
     text, length = as_text(arguments[0]), converted(arguments[1], t.BIGINT)
     cut, joined = _units(text)
@@ -195,7 +130,7 @@ def _right(arguments: list[Bound]) -> Bound:
     return strict(_variable(text.type), last, text, length)
 
 
-@_register("CONCAT", 2, ANY_NUMBER)
+@register("CONCAT", 2, ANY_NUMBER)
 def _concat(arguments: list[Bound]) -> Bound:
     """NULL counts as ''."""
     unicode = any(argument.type.is_unicode for argument in arguments)
@@ -211,7 +146,7 @@ def _concat(arguments: list[Bound]) -> Bound:
     return derived(kind, evaluate, *arguments, nullable=False)
 
 
-@_register("REPLACE", 3)
+@register("REPLACE", 3)
 def _replace(arguments: list[Bound]) -> Bound:
     texts = [as_text(argument) for argument in arguments]
     if texts[0].type.rules.flags & 1:
@@ -219,7 +154,7 @@ def _replace(arguments: list[Bound]) -> Bound:
     return strict(_variable(texts[0].type), lambda v, old, new: v.replace(old, new) if old else v, *texts)
 
 
-@_register("REPLICATE", 2)
+@register("REPLICATE", 2)
 def _replicate(arguments: list[Bound]) -> Bound:
     text, count = as_text(arguments[0]), converted(arguments[1], t.INT)
     limit = t.MAX if text.type.is_large else 4000 if text.type.is_unicode else 8000
@@ -227,19 +162,19 @@ def _replicate(arguments: list[Bound]) -> Bound:
     return strict(kind, lambda v, n: fit_text(kind, v * n) if n >= 0 else None, text, count)
 
 
-@_register("SPACE", 1)
+@register("SPACE", 1)
 def _space(arguments: list[Bound]) -> Bound:
     return strict(t.varchar(8000), lambda n: " " * n if n >= 0 else None, converted(arguments[0], t.INT))
 
 
-@_register("QUOTENAME", 1)
+@register("QUOTENAME", 1)
 def _quotename(arguments: list[Bound]) -> Bound:
     text = converted(arguments[0], t.nvarchar(4000))
     return strict(t.nvarchar(258), lambda v: None if len(v) > 128 else f"[{v.replace(']', ']]')}]", text)
 
 
 def _code_points(name: str, *, unicode: bool) -> None:
-    @_register(name, 1)
+    @register(name, 1)
     def maker(arguments: list[Bound]) -> Bound:
         number = converted(arguments[0], t.INT)
         if unicode:
@@ -252,7 +187,7 @@ _code_points("NCHAR", unicode=True)
 _code_points("CHAR", unicode=False)
 
 
-@_register("UNICODE", 1)
+@register("UNICODE", 1)
 def _unicode(arguments: list[Bound]) -> Bound:
     text = as_text(arguments[0])
     return strict(
@@ -260,18 +195,16 @@ def _unicode(arguments: list[Bound]) -> Bound:
     )
 
 
-@_register("CHARINDEX", 2)
+@register("CHARINDEX", 2)
 def _charindex(arguments: list[Bound]) -> Bound:
     needle, text = as_text(arguments[0]), as_text(arguments[1])
     fold: Callable[[str], str] = str.lower if text.type.rules.flags & 1 else lambda value: value
     return strict(t.INT, lambda n, v: fold(v).find(fold(n)) + 1 if n else 0, needle, text)
 
 
-@_register("HASHBYTES", 2)
+@register("HASHBYTES", 2)
 def _hashbytes(arguments: list[Bound]) -> Bound:
     """nvarchar is hashed as UTF-16LE, varchar in its code page."""
-    from etl_cli.sandbox.standin.wire.values import payload_encoder
-
     names = {"MD5": "md5", "SHA": "sha1", "SHA1": "sha1", "SHA2_256": "sha256", "SHA2_512": "sha512"}
     algorithm = names.get(str(arguments[0].value).upper()) if arguments[0].constant else None
     source = arguments[1]
@@ -279,67 +212,3 @@ def _hashbytes(arguments: list[Bound]) -> Bound:
         raise not_supported("HASHBYTES with this algorithm or type")
     encode = payload_encoder(source.type)
     return strict(t.varbinary(8000), lambda v: hashlib.new(algorithm, encode(v)).digest(), source)
-
-
-# --- numbers ---------------------------------------------------------------------------------------------------
-
-
-@_register("ABS", 1)
-def _abs(arguments: list[Bound]) -> Bound:
-    source = arguments[0]
-    if not source.type.is_number:
-        source = converted(source, t.FLOAT)
-    kind = t.INT if source.type.name in ("bit", "tinyint", "smallint") else source.type
-    return strict(kind, (lambda v: abs(v)) if kind.is_float else (lambda v: fit(kind, abs(v))), source)
-
-
-def _whole(name: str, scaled: Callable[[int, int], int], single: Callable[[float], float]) -> None:
-    @_register(name, 1)
-    def maker(arguments: list[Bound]) -> Bound:
-        source = arguments[0]
-        if source.type.is_float:
-            return strict(source.type, lambda v: float(single(v)), source)
-        unit = 10**source.type.scale
-        if source.type.name in t.DECIMALS:
-            kind = t.decimal(source.type.precision, 0, source.type.name)
-            return strict(kind, lambda v: fit(kind, scaled(v, unit)), source)
-        return strict(source.type, lambda v: scaled(v, unit) * unit, source)
-
-
-_whole("FLOOR", lambda v, unit: v // unit, math.floor)
-_whole("CEILING", lambda v, unit: -(-v // unit), math.ceil)
-
-
-@_register("ROUND", 2)
-def _round(arguments: list[Bound]) -> Bound:
-    source, digits = arguments[0], converted(arguments[1], t.INT).value
-    kind = source.type
-    if not kind.is_exact or digits is None:
-        raise not_supported(f"ROUND of {kind.label}")
-    return strict(kind, lambda v: fit(kind, rescale(rescale(v, kind.scale, digits), digits, kind.scale)), source)
-
-
-@_register("SIGN", 1)
-def _sign(arguments: list[Bound]) -> Bound:
-    source = arguments[0]
-    unit = 10**source.type.scale if source.type.is_scaled else 1
-    kind = t.INT if source.type.name in ("bit", "tinyint", "smallint") else source.type
-    return strict(kind, lambda v: ((v > 0) - (v < 0)) * unit, source)
-
-
-# --- dates -----------------------------------------------------------------------------------------------------
-
-
-def _part(name: str, first: int, last: int) -> None:
-    @_register(name, 1)
-    def maker(arguments: list[Bound]) -> Bound:
-        date = converted(arguments[0], SqlType("datetime2", scale=7))
-        from etl_cli.sandbox.standin.sql import temporal
-
-        style = SqlType("date")
-        return strict(t.INT, lambda v: int(temporal.format_value(style, v // temporal.DAY, None)[first:last]), date)
-
-
-_part("YEAR", 0, 4)
-_part("MONTH", 5, 7)
-_part("DAY", 8, 10)
