@@ -265,6 +265,7 @@ _FUNCTIONS: dict[str, tuple[SqlType, Callable[..., SqlValue]]] = {
     "APP_NAME": (_NAME, lambda context: context.session.login.application),
     "XACT_STATE": (t.SMALLINT, lambda context: int(context.session.depth > 0)),
     "SCOPE_IDENTITY": (t.numeric(38, 0), lambda context: context.session.last_identity),
+    "ROWCOUNT_BIG": (t.BIGINT, lambda context: context.session.row_count),
     "MIN_ACTIVE_ROWVERSION": (SqlType("binary", 8), lambda context: (
         context.session.database.lowest_active_rowversion().to_bytes(8, "big"))),
     "CHANGE_TRACKING_CURRENT_VERSION": (t.BIGINT, lambda context: None),

@@ -5,17 +5,16 @@ from __future__ import annotations
 from dataclasses import replace
 
 from etl_cli.sandbox.standin import types as t
-from etl_cli.sandbox.standin.errors import SqlError, duplicate_key, not_supported, null_refused
+from etl_cli.sandbox.standin.errors import SqlError, not_supported
 from etl_cli.sandbox.standin.sql import ast, functions
 from etl_cli.sandbox.standin.sql.binder import Binder, Context
-from etl_cli.sandbox.standin.sql.bound import Bound, converted
-from etl_cli.sandbox.standin.sql.modify import assignment, table_scope, whole_row_scope
+from etl_cli.sandbox.standin.sql.bound import converted
+from etl_cli.sandbox.standin.sql.modify import table_scope
+from etl_cli.sandbox.standin.sql.rewrite import replace_table
 from etl_cli.sandbox.standin.sql.scope import Scope
-from etl_cli.sandbox.standin.store.column_store import empty_store
-from etl_cli.sandbox.standin.store.database import index_key
-from etl_cli.sandbox.standin.store.definitions import Column, Index, Row, Table
+from etl_cli.sandbox.standin.store.definitions import Column, Index, Table
 from etl_cli.sandbox.standin.store.transaction import Transaction, refuse_temporary
-from etl_cli.sandbox.standin.store.version import TableVersion, empty_version
+from etl_cli.sandbox.standin.store.version import empty_version
 from etl_cli.sandbox.standin.types import SqlType
 
 NO_KEY_TYPES = t.OLD_LARGE | t.USER_TYPES | {"xml"}
@@ -29,10 +28,10 @@ def create_table(statement: ast.CreateTable, schema: str, transaction: Transacti
     number = transaction.database.new_object_id()
     columns: list[Column] = []
     for definition in statement.columns:
-        columns.append(_column(definition, columns, schema, name, len(columns) + 1, context, transaction))
+        columns.append(column_of(definition, columns, schema, name, len(columns) + 1, context, transaction))
     keys = [definition.key for definition in statement.columns if definition.key is not None]
     table = Table(number, transaction.state.schemas[schema.lower()][1], name, tuple(columns))
-    _refuse_double_names(table)
+    refuse_double_names(table)
     for key in (*keys, *statement.keys):
         table = with_key(table, key, transaction)
     transaction.replace_rows(table, empty_version(table))
@@ -50,7 +49,8 @@ def claim_name(schema: str, name: str, transaction: Transaction) -> None:
         raise SqlError(2714, f"There is already an object named '{name}' in the database.", state=6)
 
 
-def _refuse_double_names(table: Table) -> None:
+def refuse_double_names(table: Table) -> None:
+    """Raise 2705 for two columns of one name."""
     if len(table.positions) == len(table.columns):
         return
     names = [column.name.lower() for column in table.columns]
@@ -58,7 +58,7 @@ def _refuse_double_names(table: Table) -> None:
     raise SqlError(2705, f"Column names in each table must be unique. Column name '{double}' is used twice.")
 
 
-def _column(
+def column_of(
     definition: ast.ColumnDefinition,
     before: list[Column],
     schema: str,
@@ -67,6 +67,7 @@ def _column(
     context: Context,
     transaction: Transaction,
 ) -> Column:
+    """Return the column of a definition; before are the columns that a computed one may use."""
     if definition.computed is not None:
         return _computed_column(definition, before, schema, table, number, context)
     assert definition.type is not None
@@ -201,184 +202,3 @@ def positions_of(table: Table, names: tuple[str, ...]) -> tuple[tuple[int, bool]
     if unknown is not None:
         raise SqlError(1911, f"Column name '{unknown}' does not exist in the target table or view.")
     return tuple((table.positions[name.lower()], False) for name in names)
-
-
-# --- ALTER TABLE -----------------------------------------------------------------------------------------------
-
-
-def alter_table(statement: ast.AlterTable, table: Table, transaction: Transaction, context: Context) -> None:
-    """Run ALTER TABLE."""
-    if statement.action == "ADD":
-        _add(statement, table, transaction, context)
-    elif statement.action == "DROP COLUMN":
-        _drop_columns(statement, table, transaction)
-    elif statement.action == "DROP CONSTRAINT":
-        _drop_constraints(statement, table, transaction)
-    else:
-        _alter_column(statement.columns[0], table, transaction)
-
-
-def _add(statement: ast.AlterTable, table: Table, transaction: Transaction, context: Context) -> None:
-    columns = list(table.columns)
-    number = max(column.number for column in columns)
-    fill: list[Bound] = []
-    for definition in statement.columns:
-        number += 1
-        added = _column(definition, columns, table.schema, table.name, number, context, transaction)
-        if added.is_rowversion or added.identity is not None:
-            raise not_supported("ALTER TABLE ADD of a rowversion or identity column")
-        columns.append(added)
-        fill.append(_filling(table, added, columns, transaction, context))
-    wider = replace(table, columns=tuple(columns))
-    _refuse_double_names(wider)
-    for key in statement.keys:
-        wider = with_key(wider, key, transaction)
-
-    def change(row: Row) -> Row:
-        values = list(row)
-        for bound in fill:
-            values.append(bound.evaluate((values,)))
-        return tuple(values)
-
-    replace_table(table, wider, transaction, change if fill else None)
-
-
-def _filling(table: Table, column: Column, columns: list[Column], transaction: Transaction, context: Context) -> Bound:
-    """Return what rows that are there get: the default when the column is NOT NULL, else NULL (4901)."""
-    binder = Binder(
-        Scope([whole_row_scope(Table(0, table.schema, table.name, tuple(columns)))]), context, functions.make
-    )
-    if column.computed is not None:
-        return converted(binder.scalar(column.computed), column.type)
-    if column.nullable:
-        return converted(binder.scalar(ast.Literal(column.type, None)), column.type)
-    if column.default is None and transaction.version(table).count:
-        raise SqlError(
-            4901,
-            "ALTER TABLE only allows columns to be added that can contain nulls, or have a DEFAULT definition "
-            f"specified. Column '{column.name}' cannot be added to non-empty table '{table.name}'.",
-        )
-    return converted(binder.scalar(column.default or ast.Literal(column.type, None)), column.type)
-
-
-def _drop_columns(statement: ast.AlterTable, table: Table, transaction: Transaction) -> None:
-    for name in statement.names:
-        place = table.positions.get(name.lower())
-        if place is None and statement.if_exists:
-            continue
-        if place is None:
-            raise SqlError(
-                4924, f"ALTER TABLE DROP COLUMN failed because column '{name}' does not exist in table '{table.name}'."
-            )
-        table = _without_column(table, place, transaction)
-
-
-def _without_column(table: Table, place: int, transaction: Transaction) -> Table:
-    column = table.columns[place]
-    blocking = next((index for index in table.indexes if place in [each for each, _ in index.columns]), None)
-    if blocking is not None:
-        raise SqlError(
-            5074,
-            f"The object '{blocking.name}' is dependent on column '{column.name}'. ALTER TABLE DROP COLUMN "
-            f"{column.name} failed because one or more objects access this column.",
-        )
-    if any(other.computed is not None for other in table.columns if other is not column):
-        raise not_supported("DROP COLUMN of a table with computed columns")
-    indexes = tuple(
-        replace(index, columns=tuple((_moved(each, place), down) for each, down in index.columns),
-                included=tuple(_moved(each, place) for each in index.included if each != place))
-        for index in table.indexes
-    )  # fmt: skip
-    narrower = replace(table, columns=table.columns[:place] + table.columns[place + 1 :], indexes=indexes)
-    replace_table(table, narrower, transaction, lambda row: row[:place] + row[place + 1 :])
-    return narrower
-
-
-def _moved(position: int, removed: int) -> int:
-    return position - (position > removed)
-
-
-def _drop_constraints(statement: ast.AlterTable, table: Table, transaction: Transaction) -> None:
-    changed = table
-    for name in statement.names:
-        found = next((index for index in changed.indexes if index.name.lower() == name.lower()), None)
-        if found is None or found.constraint is None:
-            if statement.if_exists:
-                continue
-            raise SqlError(3728, f"'{name}' is not a constraint.")
-        changed = replace(changed, indexes=tuple(index for index in changed.indexes if index is not found))
-    replace_table(table, changed, transaction, None)
-
-
-def _alter_column(definition: ast.ColumnDefinition, table: Table, transaction: Transaction) -> None:
-    place = table.positions.get(definition.name.lower())
-    if place is None:
-        raise SqlError(
-            4924,
-            f"ALTER TABLE ALTER COLUMN failed because column '{definition.name}' does not exist in table "
-            f"'{table.name}'.",
-        )
-    old = table.columns[place]
-    if definition.type is None or definition.identity or definition.default or definition.key or old.computed:
-        raise not_supported("ALTER COLUMN to anything but a type")
-    kind = definition.type
-    if kind.is_text and not kind.collation:
-        kind = kind.collated(transaction.database.collation)
-    key = any(index.constraint == "PRIMARY KEY" and place in [p for p, _ in index.columns] for index in table.indexes)
-    nullable = True if definition.nullable is None else definition.nullable
-    if key and nullable:
-        raise SqlError(5074, f"The primary key of '{table.name}' is dependent on column '{old.name}'.")
-    column = replace(old, type=kind, nullable=nullable)
-    convert = assignment(table, column, old.type)
-
-    def change(row: Row) -> Row:
-        value = convert(row[place])
-        if value is None and not nullable:
-            raise null_refused(column.name, f"{transaction.database.name}.{table.full_name}", "UPDATE")
-        return (*row[:place], value, *row[place + 1 :])
-
-    columns = (*table.columns[:place], column, *table.columns[place + 1 :])
-    replace_table(table, replace(table, columns=columns), transaction, change)
-
-
-# --- rows of a changed table -----------------------------------------------------------------------------------
-
-
-def replace_table(table: Table, changed: Table, transaction: Transaction, change: object) -> None:
-    """Put a changed definition in place, with each row changed by change (None: rows as they are)."""
-    transaction.lock(("table", table.object_id))
-    transaction.refresh()
-    version = transaction.version(table)
-    rows = version.numbered_rows()
-    if callable(change):
-        rows = ((row_id, change(row)) for row_id, row in rows)
-    elif changed.clustered == table.clustered:
-        _check_unique(table, changed, version)
-        transaction.replace_rows(changed, version)
-        return
-    replaced = TableVersion(empty_store(changed), frozenset(), dict(rows))
-    _check_unique(table, changed, replaced)
-    transaction.replace_rows(changed, replaced)
-
-
-def _check_unique(table: Table, changed: Table, version: TableVersion) -> None:
-    """Raise 1505 where a new unique index meets a key twice."""
-    known = {index.name for index in table.unique_indexes}
-    for index in changed.unique_indexes:
-        if index.name in known:
-            continue
-        key = index_key(changed, index)
-        seen = set()
-        for _, row in version.numbered_rows():
-            found = key(row)
-            if found in seen:
-                error = duplicate_key(None, index.name, table.full_name, str(found))
-                raise SqlError(1505, error.message.replace("Cannot insert", "CREATE UNIQUE INDEX terminated:"))
-            seen.add(found)
-
-
-def truncate(table: Table, transaction: Transaction) -> None:
-    """Run TRUNCATE TABLE: all rows go, identity starts anew."""
-    transaction.lock(("table", table.object_id))
-    transaction.replace_rows(table, empty_version(table))
-    transaction.database.runtime(table.object_id).last_identity = None

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from etl_cli.sandbox.standin.errors import SqlError, not_supported
 from etl_cli.sandbox.standin.instance import Instance
-from etl_cli.sandbox.standin.sql import ast, define
+from etl_cli.sandbox.standin.sql import ast
+from etl_cli.sandbox.standin.sql.rewrite import replace_table
 from etl_cli.sandbox.standin.store.definitions import Table, View
 from etl_cli.sandbox.standin.store.transaction import Transaction
 
@@ -121,4 +122,4 @@ def _drop_index(name: str, statement: ast.Drop, schema: str, transaction: Transa
             f"{index.constraint} constraint enforcement.",
         )
     kept = tuple(item for item in table.indexes if item is not index)
-    define.replace_table(table, replace(table, indexes=kept), transaction, None)
+    replace_table(table, replace(table, indexes=kept), transaction, None)
