@@ -13,14 +13,14 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from etl_cli.runtime.errors import EtlError
+from etl_cli.runtime.errors import DataError, EtlError
 from etl_cli.runtime.job import SNAPSHOT
 from etl_cli.runtime.kept import Kept
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.source.connect import Shard, connect_arrow, connect_odbc, session_statement
 from etl_cli.runtime.source.driver import uses_microsoft_driver
 from etl_cli.runtime.source.errors import translate
-from etl_cli.runtime.source.scan import count_rows, select_rows
+from etl_cli.runtime.source.scan import ROWS_SENT, count_rows, select_rows
 
 BATCH_BYTES = 2_000_000
 """What a batch should hold; four streams keep a few of them each in several forms."""
@@ -43,12 +43,20 @@ class Cursor(Protocol):
     def scan(self) -> None:
         """Start the scan."""
 
+    def sent(self) -> int:
+        """How many rows the server says it sent, asked once the scan has given an empty batch."""
+
 
 class BatchReader:
-    """Hands out a task's rows in batches of about BATCH_BYTES, learning how wide its rows are."""
+    """Hands out a task's rows in batches of about BATCH_BYTES, learning how wide its rows are.
+
+    Raises SourceError, and DataError where not all rows that the server sent have arrived.
+    """
 
     def __init__(self, cursor: Cursor, plan: TablePlan) -> None:
         self._cursor = cursor
+        self._plan = plan
+        self._read = 0
         self._rows = FIRST_BATCH_ROWS_LARGE if plan.has_large_columns else FIRST_BATCH_ROWS
         self._ended = False
 
@@ -56,14 +64,27 @@ class BatchReader:
         """At most `limit` further rows; None after the last."""
         if self._ended:
             return None
-        asked = min(self._rows, limit)
-        batch = self._cursor.fetch(asked)
-        # a short batch is the end: the drivers refuse another fetch after they have said so
-        self._ended = batch.num_rows < asked
+        batch = self._cursor.fetch(min(self._rows, limit))
         if batch.num_rows == 0:
+            self._end()
             return None
+        self._read += batch.num_rows
         self._learn(batch)
         return batch
+
+    def _end(self) -> None:
+        """Trap 1: have the server confirm that these were all rows.
+
+        An empty batch proves nothing: mssql-python (1.16) gives one, and no error, when the connection is lost
+        within a result. A lost connection cannot answer this question.
+        """
+        self._ended = True
+        sent = self._cursor.sent()
+        if sent != self._read:
+            raise DataError(
+                f"{self._plan.source}: the server sent {sent} rows, {self._read} arrived",
+                "nothing was made visible; run again",
+            )
 
     def _learn(self, batch: pa.RecordBatch) -> None:
         """Aim at BATCH_BYTES with the next batch; grow by steps, for the next rows may be wider."""
@@ -119,6 +140,11 @@ class _ArrowCursor:
     def scan(self) -> None:
         with reading(self._shard, self._plan):
             self._cursor.execute(select_rows(self._plan))
+
+    def sent(self) -> int:
+        with reading(self._shard, self._plan):
+            self._cursor.execute(ROWS_SENT)
+            return int(self._cursor.fetchone()[0])
 
     def fetch(self, rows: int) -> pa.RecordBatch:
         with reading(self._shard, self._plan):

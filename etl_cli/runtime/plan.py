@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 
 from etl_cli.runtime.config.model import Config, TableConfig
-from etl_cli.runtime.names import collisions, fold
+from etl_cli.runtime.names import collisions, cut, fold
 from etl_cli.runtime.source.catalogue import Catalogue, SourceColumn, SourceTable
 from etl_cli.runtime.type_map import UnsupportedTypeError, can_be_key, is_large, select_expression, sink_type
 
 Problems = list[str]
+
+_PARTS = re.compile(r"\[(?:[^\]]|\]\])*\]|[^.\[]+")
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,11 @@ class Plan:
     @property
     def fingerprint(self) -> str:
         """Changes with anything that decides which bytes land where; a run resumes only with its own."""
-        facts = [{**asdict(table), "row_estimates": None, "comment": None} for table in self.tables]
+        facts = [asdict(table) for table in self.tables]
+        for table in facts:
+            table["row_estimates"] = table["comment"] = None
+            for column in table["columns"]:
+                column["comment"] = None
         return hashlib.sha256(json.dumps([facts, self.shards], sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
@@ -104,7 +111,9 @@ def make_plan(
     problems: Problems = []
     notes: Problems = []
     tables: list[TablePlan] = []
-    for table, name in _expanded(config.tables, catalogues, problems):
+    expanded = _expanded(config.tables, catalogues, problems)
+    problems += _named_twice([name for _, name in expanded])
+    for table, name in expanded:
         planned = _TablePlanner(config, table, name, catalogues, has_xml).plan()
         problems += planned.problems
         notes += planned.notes
@@ -115,17 +124,11 @@ def make_plan(
 
 
 def split_name(source: str) -> tuple[str, str]:
-    """`dbo.orders` -> ("dbo", "orders"); without a schema it is dbo; brackets may stand around either."""
-    parts, current, inside = [], "", False
-    for letter in source:
-        if letter in "[]":
-            inside = letter == "["
-        elif letter == "." and not inside:
-            parts.append(current)
-            current = ""
-        else:
-            current += letter
-    parts.append(current)
+    """`dbo.orders` -> ("dbo", "orders"); without a schema it is dbo; brackets may stand around either.
+
+    As in T-SQL a dot within brackets is one of the name, and a doubled closing bracket is one.
+    """
+    parts = [part[1:-1].replace("]]", "]") if part.startswith("[") else part for part in _PARTS.findall(source)]
     return (parts[-2], parts[-1]) if len(parts) > 1 else ("dbo", parts[-1])
 
 
@@ -137,13 +140,17 @@ def _expanded(
     A table that an entry names itself is left out of the patterns beside it.
     """
     named = {tuple(part.lower() for part in split_name(t.source)) for t in tables if not t.is_pattern}
-    seen = {name for catalogue in catalogues for name, found in catalogue.tables.items() if not found.is_view}
+    seen: dict[tuple[str, str], tuple[str, str]] = {}
+    for catalogue in catalogues:
+        for name, found in catalogue.tables.items():
+            if not found.is_view:
+                seen.setdefault((name[0].lower(), name[1].lower()), name)
     result: list[tuple[TableConfig, tuple[str, str]]] = []
     for table in tables:
         if not table.is_pattern:
             result.append((table, split_name(table.source)))
             continue
-        matching = [n for n in sorted(seen) if _matches(n, table) and (n[0].lower(), n[1].lower()) not in named]
+        matching = [name for folded, name in sorted(seen.items()) if _matches(name, table) and folded not in named]
         if not matching and catalogues:
             problems.append(f"{table.source}: no table matches; see what is there with SELECT name FROM sys.tables")
         result += [(table, name) for name in matching]
@@ -158,12 +165,20 @@ def _matches(name: tuple[str, str], table: TableConfig) -> bool:
 
 
 def _target_collisions(tables: Sequence[TablePlan]) -> Problems:
-    problems = []
-    for short, meeting in collisions(table.target for table in tables):
-        twice = sorted(set(meeting))
-        sources = sorted(t.source for t in tables if t.target in twice)
-        problems.append(f"{' and '.join(sources)} would share the target {short}: give one of them its own `target`")
-    return problems
+    sources: dict[str, list[str]] = {}
+    for table in tables:
+        sources.setdefault(table.target, []).append(table.source)
+    return [
+        f"{' and '.join(sorted(meeting))} would share the target {target}: give one of them its own `target`"
+        for target, meeting in sources.items()
+        if len(set(meeting)) > 1
+    ]
+
+
+def _named_twice(names: Sequence[tuple[str, str]]) -> Problems:
+    folded = [(schema.lower(), name.lower()) for schema, name in names]
+    twice = sorted({".".join(name) for name in folded if folded.count(name) > 1})
+    return [f"{name} is named twice under `tables`: a run copies a table once; keep one entry" for name in twice]
 
 
 class _TablePlanner:
@@ -207,7 +222,7 @@ class _TablePlanner:
             return self
         first = next(iter(found.values()))
         columns = self._columns(found)
-        key = self._key(first)
+        key = self._key(found)
         self._check_names(columns)
         if self.problems:
             return self
@@ -219,19 +234,18 @@ class _TablePlanner:
     ) -> TablePlan:
         table = self._table
         target_of = {column.source: column.target for column in columns}
-        shard_column = fold(table.shard_column, table.names) if table.shard_column else None
+        shard_column = cut(fold(table.shard_column, table.names)) if table.shard_column else None
         target_key = tuple(target_of[name] for name in key)
-        target = table.target or fold(first.name, table.names)
-        schema, _, name = target.rpartition(".")
+        schema, name = self._target(first)
         return TablePlan(
             source_schema=first.schema,
             source_name=first.name,
-            target_schema=schema or self._config.sink.schema_,
+            target_schema=schema,
             target_name=name,
             mode=table.mode,
             columns=tuple(columns),
             key=(*target_key, shard_column) if target_key and shard_column else target_key,
-            order=self._order(first, key),
+            order=self._order(found, key),
             shard_column=shard_column,
             where=table.where,
             chunk_rows=table.chunk_rows,
@@ -243,6 +257,13 @@ class _TablePlanner:
             comment=first.comment,
             row_estimates={shard: t.row_estimate for shard, t in found.items()},
         )
+
+    def _target(self, first: SourceTable) -> tuple[str, str]:
+        """Schema and name in the sink, as Postgres stores them; only a configured target names a schema."""
+        if self._table.target is None:
+            return cut(self._config.sink.schema_), cut(fold(first.name, self._table.names))
+        schema, _, name = self._table.target.rpartition(".")
+        return cut(schema or self._config.sink.schema_), cut(name)
 
     def _columns(self, found: Mapping[str, SourceTable]) -> list[ColumnPlan]:
         first_shard, first = next(iter(found.items()))
@@ -310,7 +331,7 @@ class _TablePlanner:
             self.notes.append(f"{self._label}: column {column.name} becomes text, the sink is built without XML")
         return ColumnPlan(
             source=column.name,
-            target=fold(column.name, self._table.names),
+            target=cut(fold(column.name, self._table.names)),
             source_type=str(column.type),
             sink_type=kind,
             expression=select_expression(column.name, column.type),
@@ -322,40 +343,54 @@ class _TablePlanner:
             spatial=column.type.name in ("geography", "geometry"),
         )
 
-    def _key(self, first: SourceTable) -> tuple[str, ...]:
+    def _key(self, found: Mapping[str, SourceTable]) -> tuple[str, ...]:
         """The key's source columns: the configured ones, else the primary key, else ()."""
+        first = next(iter(found.values()))
         key = []
         for name in self._table.key or first.primary_key:
             column = first.column(name)
             if column is None or column.name not in self._wanted_names:
                 why = "is not copied: add it to `columns`" if column else "does not exist: name the columns under `key`"
                 self._problem(f"key column {name} {why}")
-            elif not can_be_key(column.type):
-                self._problem(f"key column {name} is {column.type}, which has no order: choose another `key`")
             else:
                 key.append(column.name)
-                self._note_key(column)
+                self._check_key_column({shard: c for shard, table in found.items() if (c := table.column(name))})
         if not key and not self.problems:
             self.notes.append(f"{self._label}: has no key: copied as one chunk, and not resumable in mid-table")
         return tuple(key)
 
-    def _note_key(self, column: SourceColumn) -> None:
-        if column.nullable:
-            self._problem(f"key column {column.name} may be NULL: choose another `key`")
-        if "_ci" in (column.type.collation or "").lower():
+    def _check_key_column(self, columns: Mapping[str, SourceColumn]) -> None:
+        first = next(iter(columns.values()))
+        orderless = [shard for shard, column in columns.items() if not can_be_key(column.type)]
+        nullable = [shard for shard, column in columns.items() if column.nullable]
+        if orderless:
+            kind = columns[orderless[0]].type
+            self._problem(f"key column {first.name} is {kind}, which has no order: choose another `key`")
+        elif nullable:
+            self._problem(f"key column {first.name} may be NULL on {', '.join(nullable)}: choose another `key`")
+        elif "_ci" in (first.type.collation or "").lower():
             self.notes.append(
-                f"{self._label}: key column {column.name} ignores case on the source ({column.type.collation}), "
+                f"{self._label}: key column {first.name} ignores case on the source ({first.type.collation}), "
                 "in Postgres 'a' and 'A' are two keys"
             )
 
-    def _order(self, first: SourceTable, key: tuple[str, ...]) -> tuple[str, ...]:
-        """The clustered unique index where all of its columns are copied and NOT NULL, else the key."""
-        clustered = [first.column(name) for name in first.clustered_unique]
-        usable = clustered and all(c is not None and not c.nullable and can_be_key(c.type) for c in clustered)
-        return first.clustered_unique if usable and key else key
+    def _order(self, found: Mapping[str, SourceTable], key: tuple[str, ...]) -> tuple[str, ...]:
+        """The clustered unique index where every shard has it and all of its columns are copied, else the key.
+
+        A column that may be NULL has no place in the order: a comparison with it is neither true nor false.
+        """
+        clustered = {table.clustered_unique for table in found.values()}
+        if not key or len(clustered) != 1:
+            return key
+        names = next(iter(clustered))
+        columns = [table.column(name) for table in found.values() for name in names]
+        usable = names and all(
+            c is not None and not c.nullable and can_be_key(c.type) and c.name in self._wanted_names for c in columns
+        )
+        return names if usable else key
 
     def _check_names(self, columns: Sequence[ColumnPlan]) -> None:
-        names = [column.target for column in columns]
+        names = [fold(column.source, self._table.names) for column in columns]
         shard_column = self._table.shard_column
         if shard_column:
             folded = fold(shard_column, self._table.names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from pydantic import BaseModel, SecretStr
 
 MASK = "***"
@@ -18,9 +20,21 @@ def secrets_in(model: BaseModel) -> set[str]:
 def redact(text: str, secrets: set[str]) -> str:
     """`text` without the secrets, also where a driver put them in braces or quotes."""
     for secret in sorted(secrets, key=len, reverse=True):
-        for spelled in (secret, secret.replace("}", "}}"), secret.replace("'", "''")):
+        for spelled in _spellings(secret):
             text = text.replace(spelled, MASK)
     return text
+
+
+def _spellings(secret: str) -> list[str]:
+    """The secret as it is, and as ODBC, SQL, Python and JSON would write it; the longest first."""
+    spelled = {
+        secret,
+        secret.replace("}", "}}"),
+        secret.replace("'", "''"),
+        repr(secret)[1:-1],
+        json.dumps(secret)[1:-1],
+    }
+    return sorted(spelled, key=len, reverse=True)
 
 
 def _secrets(value: object) -> set[str]:
@@ -28,6 +42,8 @@ def _secrets(value: object) -> set[str]:
         return {value.get_secret_value()} - {""}
     if isinstance(value, BaseModel):
         return secrets_in(value)
+    if isinstance(value, dict):
+        value = list(value.values())
     if isinstance(value, list | tuple):
         return {secret for item in value for secret in _secrets(item)}
     return set()

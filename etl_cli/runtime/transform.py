@@ -177,7 +177,7 @@ def _uuid_to_bytes(array: pa.Array) -> pa.Array:
     validity, offsets, _ = array.buffers()
     wide = pa.types.is_large_string(array.type)
     ends = pa.Array.from_buffers(pa.int64() if wide else pa.int32(), len(array) + 1, [None, offsets])
-    shorter = pc.multiply(pc.divide(pc.subtract(ends, ends[0]), 36), 16)
+    shorter = pc.multiply(pc.divide(pc.subtract(ends, ends[0]), 36), 16).cast(ends.type)
     kind = pa.large_binary() if wide else pa.binary()
     return pa.Array.from_buffers(kind, len(array), [validity, shorter.buffers()[1], pa.py_buffer(digits)])
 

@@ -29,7 +29,7 @@ def interpolate(text: str, environment: Mapping[str, str]) -> str:
         if match["escaped"]:
             return "$"
         if match["invalid"]:
-            raise ValueError(f"{text!r} holds '${{' that is not a variable; write $${{ for a plain one")
+            raise ValueError("holds '${' that is not a variable; write $${ for a plain one")
         return _resolve(match["name"], match["kind"], match["rest"] or "", environment)
 
     return _REFERENCE.sub(value_of, text)

@@ -40,13 +40,13 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 
 def _allow_references(schema: Any) -> Any:
-    """Let a `${VAR}` stand wherever a number or a truth value is wanted."""
+    """Let a `${VAR}` stand wherever a number, a truth value or one of a few words is wanted."""
     if isinstance(schema, list):
         return [_allow_references(item) for item in schema]
     if not isinstance(schema, dict):
         return schema
-    if schema.get("type") in ("integer", "number", "boolean"):
+    if schema.get("type") in ("integer", "number", "boolean") or "enum" in schema or "const" in schema:
         plain = {k: v for k, v in schema.items() if k not in ("title", "default", "description")}
         rest = {k: v for k, v in schema.items() if k not in plain}
-        return {"anyOf": [plain, {"type": "string"}], **rest}
+        return {"anyOf": [plain, {"type": "string", "pattern": r"\$\{"}], **rest}
     return {key: _allow_references(value) for key, value in schema.items()}

@@ -22,6 +22,9 @@ from etl_cli.runtime.errors import ConfigError
 
 Location = tuple[str | int, ...]
 
+_YAML_1_1 = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:int")
+"""Values that YAML 1.1, which PyYAML reads, takes for truth values and for octal, binary and base 60 numbers."""
+
 
 def load_config(directory: Path, environment: Mapping[str, str] | None = None) -> Config:
     """The validated configuration of the pipeline in `directory`.
@@ -58,6 +61,8 @@ def read_environment(directory: Path, environment: Mapping[str, str] | None = No
         from_file = dotenv_values(file, interpolate=False) if file.is_file() else {}
     except OSError as error:
         raise ConfigError(f"{file} cannot be read ({error.strerror})", "give this user the right to read it") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{file} is not UTF-8", "save it as UTF-8") from error
     return {**{key: value or "" for key, value in from_file.items()}, **own}
 
 
@@ -73,6 +78,8 @@ def _read(path: Path) -> str:
 def _parse(path: Path, text: str) -> tuple[yaml.Node, dict[str, Any]]:
     try:
         node = yaml.compose(text, Loader=_Loader)
+        if node is not None:
+            _refuse_repeated_keys(node)
         data = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
@@ -85,28 +92,40 @@ def _parse(path: Path, text: str) -> tuple[yaml.Node, dict[str, Any]]:
 
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses a key given twice, which PyYAML lets the last one win.
-
-    Truth values are those of YAML 1.2, true and false: `on` is a key of `alerts`, and `NO` a country.
-    """
+    """Reads plain values as YAML 1.2 does: `on` and `NO` are texts, 01234567 is a decimal number."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012
-        letter: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+        letter: [(tag, pattern) for tag, pattern in resolvers if tag not in _YAML_1_1]
         for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
 
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands twice", key.start_mark)
-            seen.add(key.value)
-        return super().construct_mapping(node, deep)
+
+def _decimal(loader: yaml.SafeLoader, node: yaml.Node) -> int:
+    assert isinstance(node, yaml.ScalarNode)
+    return int(loader.construct_scalar(node), 10)
 
 
 _Loader.add_implicit_resolver(
     "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF")
 )
+_Loader.add_implicit_resolver("tag:yaml.org,2002:int", re.compile(r"^[-+]?[0-9]+$"), list("-+0123456789"))
+_Loader.add_constructor("tag:yaml.org,2002:int", _decimal)
+
+
+def _refuse_repeated_keys(node: yaml.Node) -> None:
+    """PyYAML lets the last one win without a word."""
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a plain text", key.start_mark)
+            if key.value in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"key {key.value!r} stands twice", key.start_mark)
+            seen.add(key.value)
+            _refuse_repeated_keys(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated_keys(item)
 
 
 def _lines_of(node: yaml.Node, at: Location) -> Iterator[tuple[Location, int]]:

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SecretStr,
+    WithJsonSchema,
+    field_validator,
+    model_validator,
+)
 
 from etl_cli.runtime.config.schedule_syntax import check_schedule
 from etl_cli.runtime.config.units import Duration, Size, parse_duration
@@ -15,7 +25,7 @@ from etl_cli.runtime.config.units import Duration, Size, parse_duration
 class _Section(BaseModel):
     """A block of config.yaml: frozen, and an unknown key is an error."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ScheduleEntry(_Section):
@@ -65,6 +75,24 @@ class ShardConfig(_Section):
     database: str | None = None
 
 
+_SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
+
+
+def _hide_secrets(value: object) -> object:
+    """Options are free keywords of a driver; those that are named like a secret are kept like one."""
+    if not isinstance(value, dict):
+        return value
+    return {k: SecretStr(v) if isinstance(v, str) and _SECRET.search(str(k)) else v for k, v in value.items()}
+
+
+def plain(value: SecretStr | bool | int | str) -> str:
+    """An option's value as the driver wants it. Not for messages."""
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+Options = Annotated[dict[str, SecretStr | bool | int | str], BeforeValidator(_hide_secrets)]
+
+
 class SourceConfig(_Section):
     """How every shard is reached and read."""
 
@@ -76,7 +104,7 @@ class SourceConfig(_Section):
     encrypt: bool | Literal["strict"] = True
     trust_server_certificate: bool = False
     isolation: Literal["auto", "snapshot", "read_committed"] = "auto"
-    options: dict[str, str | int | bool] = {}
+    options: Options = {}
     lock_timeout: Duration = 30.0
     query_timeout: Duration | None = None
     max_rows_per_s: Annotated[int, Field(gt=0)] | None = None
@@ -104,7 +132,7 @@ class SinkConfig(_Section):
     database: str
     schema_: Annotated[str, Field(alias="schema")] = "public"
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
-    options: dict[str, str | int | bool] = {}
+    options: Options = {}
     max_connections: Annotated[int, Field(ge=1)] = 8
 
 
@@ -117,13 +145,17 @@ def _one_or_many(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-Names = Annotated[list[str], BeforeValidator(_one_or_many), Field(min_length=1)]
+Names = Annotated[
+    list[str],
+    BeforeValidator(_one_or_many),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
+]
 
 
-class TableConfig(_Section):
-    """A source table (or a pattern of them), its target and how it is copied."""
+class TableDefaults(_Section):
+    """What `defaults` may say for all tables."""
 
-    source: Annotated[str, Field(min_length=1)]
     target: str | None = None
     mode: Literal["replace", "append", "upsert", "sync", "changes"] = "replace"
     names: Literal["fold", "keep"] = "fold"
@@ -146,6 +178,12 @@ class TableConfig(_Section):
     soft_delete: bool = False
     track_changes: bool = False
     lineage: bool = False
+
+
+class TableConfig(TableDefaults):
+    """A source table (or a pattern of them), its target and how it is copied."""
+
+    source: Annotated[str, Field(min_length=1)]
 
     @property
     def is_pattern(self) -> bool:
@@ -220,7 +258,7 @@ class Config(_Section):
     connection: ConnectionRetries = ConnectionRetries()
     source: SourceConfig
     sink: SinkConfig
-    defaults: dict[str, Any] = {}
+    defaults: TableDefaults = TableDefaults()
     tables: list[TableConfig] = []
     parallelism: Parallelism = Parallelism()
     params: dict[str, Any] = {}
@@ -240,7 +278,9 @@ class Config(_Section):
         tables = data.get("tables")
         if not isinstance(tables, list):
             return data
-        merged = [{**(data.get("defaults") or {}), **t} if isinstance(t, dict) else t for t in tables]
+        known = {field.alias or name for name, field in TableDefaults.model_fields.items()}
+        defaults = {key: value for key, value in (data.get("defaults") or {}).items() if key in known}
+        merged = [{**defaults, **t} if isinstance(t, dict) else t for t in tables]
         return {**data, "tables": merged}
 
     @field_validator("id", mode="before")
@@ -272,6 +312,8 @@ class Config(_Section):
     @field_validator("start_at", "end_at")
     @classmethod
     def _instant_is_iso(cls, value: str | None) -> str | None:
-        if value is not None and not re.match(r"^\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d)?)?", value):
-            raise ValueError(f"{value!r} is not a time such as 2026-01-31 or 2026-01-31T06:00:00")
+        try:
+            dt.datetime.fromisoformat(value or "2026-01-31")
+        except ValueError as error:
+            raise ValueError(f"{value!r} is not a time such as 2026-01-31 or 2026-01-31T06:00:00") from error
         return value

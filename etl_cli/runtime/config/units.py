@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import decimal
+import math
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, PlainSerializer
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _BYTES = {"b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}
@@ -30,15 +32,15 @@ def format_duration(seconds: float) -> str:
     for unit in ("w", "d", "h", "m", "s"):
         if seconds >= _SECONDS[unit] and seconds % _SECONDS[unit] == 0:
             return f"{int(seconds // _SECONDS[unit])}{unit}"
-    return f"{seconds:g}s"
+    return f"{decimal.Decimal(repr(seconds)):f}s"
 
 
 def _parse(value: object, units: dict[str, float] | dict[str, int], wanted: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError(f"must be {wanted}")
     number = _parse_text(value.strip(), units, wanted) if isinstance(value, str) else float(value)
-    if number < 0:
-        raise ValueError(f"must be {wanted}, not negative")
+    if not 0 <= number < math.inf:
+        raise ValueError(f"must be {wanted}, neither negative nor without end")
     return number
 
 
@@ -52,8 +54,10 @@ def _parse_text(text: str, units: dict[str, float] | dict[str, int], wanted: str
     return sum(float(number) * units[unit.lower()] for number, unit in parts)
 
 
-Duration = Annotated[float, BeforeValidator(parse_duration), PlainSerializer(format_duration)]
+_FOR_EDITORS = WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"type": "string"}]})
+
+Duration = Annotated[float, BeforeValidator(parse_duration), PlainSerializer(format_duration), _FOR_EDITORS]
 """Seconds."""
 
-Size = Annotated[int, BeforeValidator(parse_size)]
+Size = Annotated[int, BeforeValidator(parse_size), _FOR_EDITORS]
 """Bytes."""

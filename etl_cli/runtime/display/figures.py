@@ -24,7 +24,7 @@ def duration(seconds: float | None) -> str:
     """`3.4 s`, `2:05`, `1:02:03`."""
     if seconds is None:
         return "-"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)

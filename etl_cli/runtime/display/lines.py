@@ -51,8 +51,9 @@ def _sums(progress: Progress) -> str:
     tasks = list(progress.tasks.values())
     rows = sum(task.moved.rows_read for task in tasks)
     speed = sum(task.rows_per_s(now) for task in tasks if task.state == "running")
-    expected = sum(task.expected or 0 for task in tasks)
-    share = f", {min(1.0, rows / expected):.0%} done" if expected else ""
+    expected = [task.expected for task in tasks]
+    total = sum(number or 0 for number in expected)
+    share = f", {min(1.0, rows / total):.0%} done" if total and None not in expected else ""
     running = [task for task in tasks if task.state == "running"]
     slower = max((t.moved.slower_side for t in running), key=[t.moved.slower_side for t in running].count, default="")
     waits = f", waits for the {slower}" if slower else ""

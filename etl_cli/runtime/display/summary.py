@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from etl_cli.runtime.display.figures import count, duration, megabytes, rate
 from etl_cli.runtime.run import Outcome, TableOutcome
@@ -23,8 +24,8 @@ def print_summary(console: Console, outcome: Outcome) -> None:
     now = outcome.progress.clock()
     for task in outcome.progress.tasks.values():
         table.add_row(
-            task.table,
-            task.shard,
+            Text(task.table),
+            Text(task.shard),
             count(task.moved.rows_loaded),
             f"{task.seconds(now):.1f}",
             rate(task.rows_per_s(now)),
@@ -34,13 +35,14 @@ def print_summary(console: Console, outcome: Outcome) -> None:
         )
     console.print(table)
     for ended in outcome.tables:
-        console.print(_table_line(ended), highlight=False, soft_wrap=True)
+        console.print(_table_line(ended), highlight=False, soft_wrap=True, markup=False)
         for note in ended.notes:
-            console.print(f"  note: {note}", highlight=False, soft_wrap=True)
+            console.print(f"  note: {note}", highlight=False, soft_wrap=True, markup=False)
     console.print(
         _last_line(outcome),
         highlight=False,
         soft_wrap=True,
+        markup=False,
         style="bold green" if outcome.error is None else "bold red",
     )
 
@@ -106,7 +108,11 @@ def _last_line(outcome: Outcome) -> str:
     took = seconds["copy"] + seconds["apply"]
     totals = outcome.totals
     speed = rate(totals.rows_loaded / took) if took > 0 else "-"
-    parts = {"plan": seconds["plan"] + seconds["start"], "copy": seconds["copy"], "make visible": seconds["apply"]}
+    parts = {
+        "plan": seconds["plan"] + seconds.get("start", 0.0),
+        "copy": seconds["copy"],
+        "make visible": seconds["apply"],
+    }
     phases = ", ".join(f"{name} {duration(value)}" for name, value in parts.items())
     moved = f"{count(totals.rows_loaded)} rows, {megabytes(totals.bytes)}, {speed}"
     return f"run {outcome.run_id} {outcome.state}: {moved} ({phases})"

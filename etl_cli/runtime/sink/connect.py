@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from etl_cli.runtime.config.model import ConnectionRetries, SinkConfig
+from etl_cli.runtime.config.model import ConnectionRetries, SinkConfig, plain
 from etl_cli.runtime.errors import SinkError
 
 LOCK_TIMEOUT_S = 10
@@ -107,7 +107,7 @@ def _opened(sink: Sink, application: str) -> SinkConnection:
         "keepalives_idle": 30,
         "keepalives_interval": 10,
         "keepalives_count": 3,
-        **config.options,
+        **{name: plain(value) for name, value in config.options.items()},
     }
     if config.password is not None:
         keywords["password"] = config.password.get_secret_value()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etl_cli.runtime.names import quote_sink, quote_text, with_suffix
+from etl_cli.runtime.names import cut, quote_sink, quote_text, with_suffix
 from etl_cli.runtime.plan import TablePlan
 
 
@@ -10,20 +10,24 @@ def create_table(plan: TablePlan, schema: str, name: str) -> str:
     """CREATE TABLE for the planned columns, without key: indexes are built after the rows are in."""
     key = set(plan.key)
     lines = []
-    for column in plan.columns:
+    for number, column in enumerate(plan.columns, start=1):
         nullable = column.nullable and column.target not in key
-        suffix = "" if nullable else _not_null(plan, column.target, name)
+        suffix = "" if nullable else _not_null(plan, column.target, name, number)
         lines.append(f"    {quote_sink(column.target)} {column.sink_type}{suffix}")
     if plan.shard_column:
-        lines.append(f"    {quote_sink(plan.shard_column)} text{_not_null(plan, plan.shard_column, name)}")
+        number = len(plan.columns) + 1
+        lines.append(f"    {quote_sink(plan.shard_column)} text{_not_null(plan, plan.shard_column, name, number)}")
     return f"CREATE TABLE {quote_sink(schema, name)} (\n" + ",\n".join(lines) + "\n)"
 
 
-def _not_null(plan: TablePlan, column: str, table: str) -> str:
+def _not_null(plan: TablePlan, column: str, table: str, number: int) -> str:
     """NOT NULL, named after the target: since Postgres 18 its name would tell of the shadow otherwise."""
     if table == plan.target_name:
         return " NOT NULL"
-    return f" CONSTRAINT {quote_sink(with_suffix(f'{plan.target_name}_{column}', '_not_null'))} NOT NULL"
+    constraint = f"{plan.target_name}_{column}_not_null"
+    if cut(constraint) != constraint:
+        constraint = with_suffix(plan.target_name, f"_{number}_not_null")
+    return f" CONSTRAINT {quote_sink(constraint)} NOT NULL"
 
 
 def add_key(plan: TablePlan, schema: str, name: str, constraint: str) -> str | None:

@@ -19,7 +19,9 @@ def apply_difference(connection: SinkConnection, plan: TablePlan, shadow: Shadow
     listed = ", ".join(columns)
     if not plan.key:
         deleted = run(connection, f"DELETE FROM {target}")
-        inserted = run(connection, f"INSERT INTO {target} ({listed}) SELECT {listed} FROM {shadow.quoted}")
+        inserted = run(
+            connection, f"INSERT INTO {target} ({listed}) OVERRIDING SYSTEM VALUE SELECT {listed} FROM {shadow.quoted}"
+        )
         return inserted, 0, deleted
     same_key = " AND ".join(f"t.{quote_sink(name)} = s.{quote_sink(name)}" for name in plan.key)
     deleted = run(
@@ -29,7 +31,7 @@ def apply_difference(connection: SinkConnection, plan: TablePlan, shadow: Shadow
     updated = _update(connection, plan, target, shadow, same_key)
     inserted = run(
         connection,
-        f"INSERT INTO {target} ({listed}) SELECT {listed} FROM {shadow.quoted} AS s"
+        f"INSERT INTO {target} ({listed}) OVERRIDING SYSTEM VALUE SELECT {listed} FROM {shadow.quoted} AS s"
         f" WHERE NOT EXISTS (SELECT FROM {target} AS t WHERE {same_key})",
     )
     return inserted, updated, deleted

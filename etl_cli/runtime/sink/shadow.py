@@ -15,6 +15,9 @@ INDEX_MEMORY_KB = 262_144
 """`maintenance_work_mem` while indexes are built, where the server's own setting is lower."""
 
 
+_MARK = "__etl_"
+
+
 @dataclass(frozen=True)
 class Shadow:
     """Where a table of a run is loaded: `schema.name`."""
@@ -30,7 +33,12 @@ class Shadow:
     @property
     def key_name(self) -> str:
         """The name of the shadow's primary key."""
-        return with_suffix(self.name, "_pkey")
+        return self.part_name("_pkey")
+
+    def part_name(self, suffix: str) -> str:
+        """The name of an index of the shadow: the target's part of the name gives way, not the run's."""
+        target, mark, run = self.name.rpartition(_MARK)
+        return with_suffix(target, f"{mark}{run}{suffix}")
 
 
 def shadow_of(plan: TablePlan, how: str, run_id: int, number: int) -> Shadow:
@@ -40,7 +48,7 @@ def shadow_of(plan: TablePlan, how: str, run_id: int, number: int) -> Shadow:
     privileges hold; what only lends its rows is kept out of sight in schema etl.
     """
     schema = "etl" if how == "difference" else plan.target_schema
-    return Shadow(schema, with_suffix(plan.target_name, f"__etl_{run_id}_{number}"))
+    return Shadow(schema, with_suffix(plan.target_name, f"{_MARK}{run_id}_{number}"))
 
 
 def create_shadow(connection: SinkConnection, plan: TablePlan, shadow: Shadow) -> None:

@@ -90,7 +90,7 @@ def _replace(connection: SinkConnection, plan: TablePlan, shadow: Shadow, target
     run(connection, f"DROP TABLE {quote_sink(plan.target_schema, old)}")
     take_names(connection, plan, shadow, target.primary_key_name)
     for number, index in enumerate(target.indexes):
-        name = quote_sink(plan.target_schema, _index_name(shadow, number))
+        name = quote_sink(plan.target_schema, shadow.part_name(f"_i{number}"))
         run(connection, f"ALTER INDEX {name} RENAME TO {quote_sink(index.name)}")
     _copy_grants(connection, plan, grants)
     _keep_comments(connection, plan, target)
@@ -133,7 +133,7 @@ def build_indexes(connection: SinkConnection, plan: TablePlan, shadow: Shadow) -
     target = read_target(connection, plan.target_schema, plan.target_name)
     indexes = target.indexes if target else ()
     for number, index in enumerate(indexes):
-        run(connection, f"DROP INDEX IF EXISTS {quote_sink(shadow.schema, _index_name(shadow, number))}")
+        run(connection, f"DROP INDEX IF EXISTS {quote_sink(shadow.schema, shadow.part_name(f'_i{number}'))}")
         run(connection, _definition_for(index, plan, shadow, number))
     return indexes
 
@@ -146,8 +146,4 @@ def _definition_for(index: TargetIndex, plan: TablePlan, shadow: Shadow, number:
     """
     head, using, rest = index.definition.partition(" USING ")
     unique = "UNIQUE " if head.startswith("CREATE UNIQUE ") else ""
-    return f"CREATE {unique}INDEX {quote_sink(_index_name(shadow, number))} ON {shadow.quoted}{using}{rest}"
-
-
-def _index_name(shadow: Shadow, number: int) -> str:
-    return with_suffix(shadow.name, f"_i{number}")
+    return f"CREATE {unique}INDEX {quote_sink(shadow.part_name(f'_i{number}'))} ON {shadow.quoted}{using}{rest}"

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pyodbc
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from etl_cli.runtime.config.model import ConnectionRetries, ShardConfig, SourceConfig
+from etl_cli.runtime.config.model import ConnectionRetries, ShardConfig, SourceConfig, plain
 from etl_cli.runtime.source.driver import is_freetds, microsoft_driver, uses_microsoft_driver
 from etl_cli.runtime.source.errors import is_transient, translate
 
@@ -127,7 +127,7 @@ def _login(shard: Shard) -> dict[str, str]:
 
 
 def _options(shard: Shard) -> dict[str, str]:
-    return {k: _yes(v) if isinstance(v, bool) else str(v) for k, v in shard.source.options.items()}
+    return {k: _yes(v) if isinstance(v, bool) else plain(v) for k, v in shard.source.options.items()}
 
 
 def _yes(value: bool) -> str:

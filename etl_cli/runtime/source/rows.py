@@ -13,7 +13,7 @@ import pyodbc
 from etl_cli.runtime.extract import reading
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.source.connect import Shard
-from etl_cli.runtime.source.scan import count_rows, select_rows, srid_of
+from etl_cli.runtime.source.scan import ROWS_SENT, count_rows, select_rows, srid_of
 
 _DATETIMEOFFSET = -155
 """SQL_SS_TIMESTAMPOFFSET, which pyodbc does not know."""
@@ -60,6 +60,11 @@ class RowCursor:
         """Start the scan."""
         with reading(self._shard, self._plan):
             self._cursor.execute(select_rows(self._plan))
+
+    def sent(self) -> int:
+        """How many rows the server says it sent."""
+        with reading(self._shard, self._plan):
+            return int(self._cursor.execute(ROWS_SENT).fetchval())
 
     def fetch(self, rows: int) -> pa.RecordBatch:
         """At most `rows` further rows; an empty batch is the end."""

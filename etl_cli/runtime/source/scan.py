@@ -5,6 +5,9 @@ from __future__ import annotations
 from etl_cli.runtime.names import quote_source
 from etl_cli.runtime.plan import ColumnPlan, TablePlan
 
+ROWS_SENT = "SELECT ROWCOUNT_BIG()"
+"""How many rows the session's last statement gave."""
+
 
 def select_rows(plan: TablePlan) -> str:
     """One ordered scan over the planned columns; unordered where the table has no key."""

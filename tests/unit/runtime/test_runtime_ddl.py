@@ -77,14 +77,12 @@ def test_the_shadow_of_a_difference_is_kept_out_of_sight() -> None:
     assert shadow_of(PLAN, "swap", 7, 2) == shadow_of(PLAN, "create", 7, 2) == Shadow("public", "orders__etl_7_2")
 
 
-@pytest.mark.xfail(strict=True, reason="what makes the shadow's name its own is cut off for the suffix")
 def test_the_keys_of_two_shadows_never_have_one_name() -> None:
     plan = table_plan({"id": "integer"}, ["id"], target="x" * 63)
     names = {shadow_of(plan, "swap", run, number).key_name for run in (12, 13) for number in (0, 1)}
     assert len(names) == 4
 
 
-@pytest.mark.xfail(strict=True, reason="the columns' part is cut off: Postgres 18 refuses two constraints of one name")
 def test_the_not_null_constraints_of_a_table_never_have_one_name() -> None:
     plan = table_plan({"id": "integer", "code": "text"}, ["id", "code"], target="x" * 63)
     text = create_table(plan, "etl", "shadow")

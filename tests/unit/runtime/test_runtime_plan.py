@@ -62,7 +62,6 @@ def test_a_source_name_is_split_at_dots_outside_of_brackets(source: str, parts: 
     assert split_name(source) == parts
 
 
-@pytest.mark.xfail(strict=True, reason="brackets are dropped wherever they stand, the doubled one of T-SQL too")
 def test_a_doubled_bracket_is_one_of_the_name() -> None:
     assert split_name("[dbo].[a]]b]") == ("dbo", "a]b")
 
@@ -88,7 +87,6 @@ def test_the_target_goes_to_the_sinks_schema_or_to_its_own() -> None:
     assert [(t.target_schema, t.target_name) for t in plan.tables] == [("staging", "orders"), ("reporting", "Items")]
 
 
-@pytest.mark.xfail(strict=True, reason="the default target is split at its dot like a configured one")
 def test_a_source_name_with_a_dot_is_no_schema_of_the_sink() -> None:
     planned = table_of("dbo.[order.lines]", catalogues(source_table("dbo.order.lines", ID, primary=["id"])))
     assert (planned.target_schema, planned.target_name) == ("public", "order.lines")
@@ -155,7 +153,6 @@ def test_a_pattern_that_only_one_shard_fulfils_is_a_problem() -> None:
     assert problem.startswith("dbo.extra: does not exist (or may not be seen) on shard1")
 
 
-@pytest.mark.xfail(strict=True, reason="each spelling counts as a table of its own")
 def test_a_pattern_takes_a_table_once_whose_case_differs_between_shards() -> None:
     shards = [
         catalogue("shard1", source_table("dbo.Orders", ID, primary=["id"])),
@@ -164,7 +161,6 @@ def test_a_pattern_takes_a_table_once_whose_case_differs_between_shards() -> Non
     assert len(plan_of(["dbo.*"], shards).tables) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="found by the ledger's primary key, after the run has begun")
 def test_a_source_named_twice_is_a_problem() -> None:
     tables = [{"source": "dbo.orders"}, {"source": "dbo.orders", "target": "copy"}]
     (problem,) = problems_of(tables, catalogues(ORDERS))
@@ -173,7 +169,7 @@ def test_a_source_named_twice_is_a_problem() -> None:
 
 def test_overlapping_patterns_are_a_problem() -> None:
     (problem,) = problems_of(["dbo.*", "*.orders"], catalogues(ORDERS))
-    assert "dbo.orders and dbo.orders would share the target public.orders" in problem
+    assert "dbo.orders is named twice" in problem
 
 
 # targets
@@ -200,7 +196,6 @@ def test_targets_that_meet_after_63_bytes_are_a_problem() -> None:
     assert "would share the target" in problem
 
 
-@pytest.mark.xfail(strict=True, reason="the 63 bytes are counted with the schema in front")
 def test_targets_that_differ_within_63_bytes_are_no_problem() -> None:
     names = ["dbo." + "x" * 60 + end for end in "ab"]
     shards = catalogues(*[source_table(name, ID, primary=["id"]) for name in names])
@@ -208,9 +203,6 @@ def test_targets_that_differ_within_63_bytes_are_no_problem() -> None:
 
 
 @pytest.mark.parametrize("what", ["table", "column"])
-@pytest.mark.xfail(
-    strict=True, reason="names travel at full length, so that the next run finds other names in the target"
-)
 def test_a_name_beyond_63_bytes_is_planned_as_postgres_stores_it(what: str) -> None:
     long = "東" * 30
     table = source_table(f"dbo.{long}", ID, f"{long} int NULL", primary=["id"])
@@ -345,7 +337,7 @@ def test_a_table_without_a_key_is_one_chunk_and_says_so() -> None:
     [
         ({"key": ["nope"]}, "key column nope does not exist: name the columns under `key`"),
         ({"columns": ["total"]}, "key column id is not copied: add it to `columns`"),
-        ({"key": ["total"]}, "key column total may be NULL: choose another `key`"),
+        ({"key": ["total"]}, "key column total may be NULL on shard1, shard2: choose another `key`"),
     ],
 )
 def test_a_key_that_cannot_serve_is_a_problem(table: dict[str, Any], problem: str) -> None:
@@ -359,7 +351,6 @@ def test_a_type_without_order_cannot_be_the_key(kind: str) -> None:
     assert problem == f"dbo.t: key column x is {kind}, which has no order: choose another `key`"
 
 
-@pytest.mark.xfail(strict=True, reason="only the first shard is asked")
 def test_a_key_that_may_be_null_on_any_shard_is_a_problem() -> None:
     shards = [
         catalogue("shard1", source_table("dbo.t", "code int")),
@@ -369,7 +360,6 @@ def test_a_key_that_may_be_null_on_any_shard_is_a_problem() -> None:
     assert "may be NULL" in problem
 
 
-@pytest.mark.xfail(strict=True, reason="only the first shard is asked")
 def test_a_key_without_order_on_any_shard_is_a_problem() -> None:
     shards = [
         catalogue("shard1", source_table("dbo.t", "code nvarchar(50)")),
@@ -402,7 +392,6 @@ def test_a_descending_clustered_index_is_not_scanned_along() -> None:
     assert table_of("dbo.t", catalogues(table)).order == ("id",)
 
 
-@pytest.mark.xfail(strict=True, reason="the stream asks its batches for a column that was not selected: KeyError")
 def test_a_clustered_index_that_is_not_copied_is_not_scanned_along() -> None:
     table = source_table("dbo.t", ID, "at datetime2(7)", "x int", primary=["id"], clustered=["at", "id"])
     planned = table_of({"source": "dbo.t", "columns": ["id", "x"]}, catalogues(table))
@@ -470,7 +459,6 @@ def test_the_fingerprint_does_not_change_with_estimates_and_the_tables_comment()
     assert fingerprint(source=replace(ORDERS, row_estimate=10**6, comment="new")) == fingerprint()
 
 
-@pytest.mark.xfail(strict=True, reason="the comments of columns are part of it")
 def test_the_fingerprint_does_not_change_with_a_columns_comment() -> None:
     columns = tuple(replace(column, comment="new") for column in ORDERS.columns)
     assert fingerprint(source=replace(ORDERS, columns=columns)) == fingerprint()

@@ -52,9 +52,6 @@ UUID_BYTES = bytes.fromhex("6f9619ff8b86d011b42d00c04fc964ff")
 TEXT_KINDS = [pa.large_string(), pytest.param(pa.string(), marks=pytest.mark.skip("see the test of 32-bit offsets"))]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="dividing int32 by 36 gives int64: the offsets are read as twice as many of 32 bits"
-)
 def test_uuids_with_32_bit_offsets_are_a_valid_array() -> None:
     _uuid_to_bytes(pa.array([UUID, None, UUID], pa.string())).validate(full=True)
 
