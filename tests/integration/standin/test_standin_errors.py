@@ -63,6 +63,24 @@ def test_a_refused_row_has_the_number_of_sql_server_and_changes_nothing(
     assert sql(f"SELECT * FROM {table}") == before
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO {t} (b) VALUES ('x')",
+        "INSERT INTO {t} (s) VALUES (CAST(1 AS money))",
+        "INSERT INTO {t} (n) VALUES (CAST('2024-01-01' AS datetime2))",
+        "UPDATE {t} SET s = v",
+        "SELECT * FROM {t} WHERE b = 'x'",
+    ],
+)
+def test_a_conversion_that_wants_convert_is_257(
+    connect: Drivers, sql: Sql, table: str, error_number: Callable[..., int], statement: str
+) -> None:
+    sql(f"CREATE TABLE {table} (b varbinary(5), s nvarchar(20), n int, v sql_variant, d date)")
+    assert error_number(connect.odbc(), statement.format(t=table)) == 257
+    sql(f"INSERT INTO {table} (b, s, n, v, d) SELECT NULL, NULL, NULL, NULL, NULL")
+
+
 def test_a_login_without_the_right_is_229(
     connect: Drivers, sql: Sql, table: str, error_number: Callable[..., int]
 ) -> None:

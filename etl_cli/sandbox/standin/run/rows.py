@@ -117,7 +117,9 @@ def _selected_rows(
         raise SqlError(120, "The select list for the INSERT statement contains fewer items than the insert list.")
     table = writer.table
     convert = {
-        place: assignment(table, table.columns[place], output.bound.type)
+        place: assignment(
+            table, table.columns[place], table.types[place] if output.bound.is_null else output.bound.type
+        )
         for place, output in zip(targets, query.outputs, strict=True)
     }
     given = {place: number for number, place in enumerate(targets)}

@@ -11,6 +11,7 @@ from etl_cli.sandbox.standin.sql import ast, functions
 from etl_cli.sandbox.standin.sql.binder import Binder, Context
 from etl_cli.sandbox.standin.sql.bound import Bound, converted
 from etl_cli.sandbox.standin.sql.convert import conversion, text_length
+from etl_cli.sandbox.standin.sql.convert.implicit import refuse_explicit_only
 from etl_cli.sandbox.standin.sql.scope import Scope, SourceColumn, SourceScope
 from etl_cli.sandbox.standin.store.database import index_key
 from etl_cli.sandbox.standin.store.definitions import Column, Index, Row, Table
@@ -38,6 +39,7 @@ def whole_row_scope(table: Table) -> SourceScope:
 
 def assignment(table: Table, column: Column, source: SqlType) -> Callable[[SqlValue], SqlValue]:
     """Return the function that turns a value into the column's, as an assignment does: nothing is cut (2628)."""
+    refuse_explicit_only(source, column.type)
     convert = conversion(source, column.type)
     kind = column.type
     limited = (kind.is_text or kind.name in ("binary", "varbinary")) and not kind.is_large

@@ -12,6 +12,7 @@ from etl_cli.sandbox.standin import types as t
 from etl_cli.sandbox.standin.errors import SqlError
 from etl_cli.sandbox.standin.sql.bound import Bound, Evaluate, SourceRow, as_text, converted
 from etl_cli.sandbox.standin.sql.compare import common_collation, common_type, key_function
+from etl_cli.sandbox.standin.sql.convert.implicit import refuse_explicit_only
 from etl_cli.sandbox.standin.types import SqlType
 
 Predicate = Callable[[SourceRow], "bool | None"]
@@ -23,6 +24,9 @@ OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 def keyed(left: Bound, right: Bound) -> tuple[Evaluate, Evaluate]:
     """Return both sides as keys that compare as T-SQL compares the values; NULL stays None."""
     common = comparison_type(left, right)
+    for side in (left, right):
+        if not side.is_null:
+            refuse_explicit_only(side.type, common)
     return _keyed(converted(left, common), common), _keyed(converted(right, common), common)
 
 
