@@ -29,8 +29,8 @@ from etl_cli.runtime.job import CancelledError, Job, Result, Watcher
 from etl_cli.runtime.kept import Connections
 from etl_cli.runtime.progress import Moved
 
-PRELOADED = [__name__, "etl_cli.runtime.stream", "mssql_python"]
-"""What the server imports before it forks; the run's own process needs none of the last two."""
+PRELOADED = [__name__, "etl_cli.runtime.preload"]
+"""What the server imports before it forks; the run's own process needs neither Arrow nor the driver."""
 
 
 @dataclass(frozen=True)
