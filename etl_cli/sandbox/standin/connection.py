@@ -136,6 +136,9 @@ class Connection:
             self._reply.finish()
         except CancelledError:
             self._reply.cancelled()
+        except SqlError as error:  # of the message itself: a parameter of a type that is not known
+            self._failed(error)
+            self._reply.finish()
         except ConnectionClosedError:
             raise
         except Exception as error:
