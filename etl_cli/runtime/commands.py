@@ -25,11 +25,13 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 def add_commands(app: typer.Typer, directory: Path | None = None) -> None:
     """Add check, plan and run to `app`, for the pipeline in `directory` or for one named on the command line."""
-    own = None if directory is None else str(directory)
-    argument: Any = typer.Argument(
-        metavar="NAME", help="The pipeline's name, or the path of its directory.", hidden=own is not None
+    named = directory is None
+    argument: Any = (
+        typer.Argument(metavar="NAME", help="The pipeline's name, or the path of its directory.")
+        if named
+        else typer.Option("--directory", hidden=True)
     )
-    default: Any = ... if own is None else own
+    default: Any = ... if named else str(directory)
 
     @app.command()
     def check(name: Annotated[str, argument] = default, as_json: AsJson = False, debug: Debug = False) -> None:
