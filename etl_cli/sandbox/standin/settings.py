@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 # accepted with any value: they change nothing that the stand-in answers
 _INERT_WORDS = """
 DEADLOCK_PRIORITY ARITHABORT ARITHIGNORE ANSI_DEFAULTS ANSI_NULL_DFLT_ON ANSI_NULL_DFLT_OFF CURSOR_CLOSE_ON_COMMIT
-NUMERIC_ROUNDABORT QUERY_GOVERNOR_COST_LIMIT STATISTICS CONTEXT_INFO LANGUAGE DATEFIRST
+NUMERIC_ROUNDABORT QUERY_GOVERNOR_COST_LIMIT STATISTICS CONTEXT_INFO DATEFIRST
 """
 INERT = frozenset(_INERT_WORDS.split())
 # accepted with ON only: the stand-in knows no other behaviour
@@ -55,6 +55,8 @@ def _is_inert(option: str, value: str) -> bool:
         return value in NO_LIMIT
     if option == "ROWCOUNT":
         return value == "0"
+    if option == "LANGUAGE":  # it decides how dates are read
+        return value in ("US_ENGLISH", "ENGLISH")
     if option == "DATEFORMAT":
         return value == "MDY"
     return option in INERT or (option in ONLY_ON and value == "ON") or (option in ONLY_OFF and value == "OFF")

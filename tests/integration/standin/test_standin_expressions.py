@@ -84,7 +84,8 @@ def test_an_expression_has_the_value_that_sql_server_gives(
         ("0x01 = 0x0100", True), ("0x01 < 0x02", True), ("'10' < '9'", True), ("'10' < 9", False), ("1 = 1.0", True),
         ("'abc' LIKE 'A%'", True), ("'abc' LIKE 'a_c'", True), ("'a%c' LIKE 'a[%]c'", True),
         ("'abc' LIKE 'a[a-c]c'", True), ("'abc' LIKE 'a[^b]c'", False), ("'a_c' LIKE 'a!_c' ESCAPE '!'", True),
-        ("'abc' LIKE 'abc '", False), ("'a.c' LIKE 'a.c'", True), ("'abc' LIKE 'a.c'", False),
+        ("'abc' LIKE 'abc '", False), ("'abc ' LIKE 'abc'", True), ("N'abc ' LIKE N'abc'", False),
+        ("'a.c' LIKE 'a.c'", True), ("'abc' LIKE 'a.c'", False),
         ("2 BETWEEN 1 AND 3", True), ("2 NOT BETWEEN 1 AND 3", False), ("2 IN (1, 2)", True),
         ("3 NOT IN (1, NULL)", None), ("NULL = NULL", None), ("NOT (NULL = 1)", None), ("NULL IS NULL", True),
         ("1 = 0 AND NULL = 1", False), ("1 = 1 OR NULL = 1", True), ("1 = 1 AND NULL = 1", None),
@@ -172,7 +173,10 @@ def test_several_statements_of_a_batch_answer_one_after_the_other(connect: Any) 
         "SELECT 1 UNION SELECT 1", "CREATE TABLE #t (a int)", "SELECT TOP 5 PERCENT name FROM sys.types",
         "SELECT name FROM sys.types WITH (READPAST)", "CREATE PROCEDURE p AS SELECT 1", "SELECT 1 EXCEPT SELECT 2",
         "SELECT CONVERT(varchar(30), CAST('2024-01-01' AS date), 107)", "SELECT REPLACE('aA', 'a', 'b')",
-        "SELECT CAST('01/02/2024' AS date)", "DBCC CHECKDB", "SELECT * FROM otherdb.dbo.t",
+        "SELECT CAST('01/02/2024' AS date)", "DBCC CHECKDB",
+        "SELECT name FROM sys.tables t WHERE EXISTS (SELECT 1 FROM sys.columns c WHERE c.object_id = t.object_id)",
+        "SELECT name FROM sys.tables WHERE name COLLATE Latin1_General_CI_AI LIKE 'a%'", "SET LANGUAGE german",
+        "SELECT * FROM otherdb.dbo.t",
     ],
 )  # fmt: skip
 def test_what_is_not_understood_is_refused_by_name(

@@ -13,8 +13,10 @@ from etl_cli.sandbox.standin.sql.bound import Bound, SourceRow, constant, conver
 from etl_cli.sandbox.standin.sql.compare import common_type
 from etl_cli.sandbox.standin.sql.predicates import Predicate
 from etl_cli.sandbox.standin.sql.scope import Scope
+from etl_cli.sandbox.standin.sql.tree import walk
 from etl_cli.sandbox.standin.types import SqlType, SqlValue
 
+UNKNOWN_COLUMN, UNKNOWN_PREFIX = 207, 4104
 PREDICATES = (ast.Comparison, ast.Logical, ast.Not, ast.IsNull, ast.InList, ast.InSelect, ast.Like, ast.Exists)
 
 
@@ -98,13 +100,24 @@ class Binder:
         return arithmetic.arithmetic(node.operator, self.scalar(node.left), self.scalar(node.right))
 
     def _scalarselect(self, node: ast.ScalarSelect) -> Bound:
-        types, rows = self.context.subquery(node.select, 2)
+        types, rows = self._inner(node.select, 2)
         if len(types) != 1:
             raise SqlError(116, "Only one expression can be specified in the select list.")
         if len(rows) > 1:
             raise SqlError(512, "Subquery returned more than 1 value.")
         value = rows[0][0] if rows else None
         return Bound(types[0], lambda row: value, constant=True, stable=False)
+
+    def _inner(self, select: ast.Select, limit: int | None) -> tuple[tuple[SqlType, ...], list[tuple[SqlValue, ...]]]:
+        """Run an inner query; one that wants a column of this query is refused by that name."""
+        try:
+            return self.context.subquery(select, limit)
+        except SqlError as error:
+            if error.number in (UNKNOWN_COLUMN, UNKNOWN_PREFIX):
+                for node in walk(select, into_queries=True):
+                    if isinstance(node, ast.Column) and self.scope.knows(node):
+                        raise not_supported("a correlated subquery") from error
+            raise
 
     def _case(self, node: ast.Case) -> Bound:
         whens = [self._when(node.operand, when) for when, _ in node.branches]
@@ -214,10 +227,10 @@ class Binder:
             test = predicates.like(self.scalar(node.operand), self.scalar(node.pattern), escape)
             return predicates.negation(test) if node.negated else test
         if isinstance(node, ast.Exists):
-            found = bool(self.context.subquery(node.select, 1)[1])
+            found = bool(self._inner(node.select, 1)[1])
             return lambda row: found
         if isinstance(node, ast.InSelect):
-            types, rows = self.context.subquery(node.select, None)
+            types, rows = self._inner(node.select, None)
             items = [constant(types[0], row[0], stable=False) for row in rows]
             test = predicates.in_list(self.scalar(node.operand), items)
             return predicates.negation(test) if node.negated else test

@@ -9,7 +9,8 @@ from functools import lru_cache
 from typing import Any
 
 from etl_cli.sandbox.standin import types as t
-from etl_cli.sandbox.standin.errors import SqlError
+from etl_cli.sandbox.standin.collations import IGNORE_ACCENT, IGNORE_CASE
+from etl_cli.sandbox.standin.errors import SqlError, not_supported
 from etl_cli.sandbox.standin.sql.bound import Bound, Evaluate, SourceRow, as_text, converted
 from etl_cli.sandbox.standin.sql.compare import common_collation, common_type, key_function
 from etl_cli.sandbox.standin.sql.convert.implicit import refuse_explicit_only
@@ -134,11 +135,13 @@ def like(operand: Bound, pattern: Bound, escape: Bound | None) -> Predicate:
     """Return LIKE; case counts as the collation says."""
     left, right = as_text(operand), as_text(pattern)
     rules = t.nvarchar(collation=common_collation(left.type, right.type)).rules
-    ignore_case = bool(rules.flags & 1)
+    ignore_case = bool(rules.flags & IGNORE_CASE)
     mark = None if escape is None else escape.value
     subject, wanted = left.evaluate, right.evaluate
-    # char is padded: its own trailing spaces do not have to be in the pattern
-    padded = left.type.name == "char"
+    if rules.flags & IGNORE_ACCENT:
+        raise not_supported(f"LIKE under the collation {rules.name}")
+    # the code page's LIKE leaves the subject's trailing spaces out of account, the Unicode one does not
+    padded = not left.type.is_unicode and not right.type.is_unicode
 
     def evaluate(row: SourceRow) -> bool | None:
         text, form = subject(row), wanted(row)

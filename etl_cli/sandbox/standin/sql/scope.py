@@ -68,6 +68,14 @@ class Scope:
             raise SqlError(209, f"Ambiguous column name '{column.spelled}'.")
         return found[0], self.sources[found[0]].positions[name]
 
+    def knows(self, column: Column) -> bool:
+        """Whether a column's name means one of these sources."""
+        try:
+            self.resolve(column)
+        except SqlError:
+            return False
+        return True
+
     def bind(self, column: Column) -> Bound:
         """Return the expression that reads a column."""
         place, position = self.resolve(column)

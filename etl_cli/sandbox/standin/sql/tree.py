@@ -16,16 +16,16 @@ def _names(kind: type[Any]) -> tuple[str, ...]:
     return tuple(item.name for item in fields(kind))
 
 
-def walk(node: Any) -> Iterator[Any]:
-    """Yield a node and all below it, but nothing inside inner queries."""
+def walk(node: Any, *, into_queries: bool = False) -> Iterator[Any]:
+    """Yield a node and all below it; nothing inside inner queries unless into_queries."""
     if isinstance(node, tuple):
         for item in node:
-            yield from walk(item)
+            yield from walk(item, into_queries=into_queries)
     elif is_dataclass(node) and not isinstance(node, (type, SqlType)):
         yield node
-        if not isinstance(node, ast.Select):
+        if into_queries or not isinstance(node, ast.Select):
             for name in _names(type(node)):
-                yield from walk(getattr(node, name))
+                yield from walk(getattr(node, name), into_queries=into_queries)
 
 
 def conjuncts(node: ast.Expression | None) -> list[ast.Expression]:

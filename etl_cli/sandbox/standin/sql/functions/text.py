@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 
 from etl_cli.sandbox.standin import types as t
+from etl_cli.sandbox.standin.collations import IGNORE_ACCENT, IGNORE_CASE
 from etl_cli.sandbox.standin.errors import SqlError, not_supported
 from etl_cli.sandbox.standin.sql.bound import Bound, SourceRow, as_text, converted, derived, strict
 from etl_cli.sandbox.standin.sql.convert import fit_text
@@ -149,7 +150,7 @@ def _concat(arguments: list[Bound]) -> Bound:
 @register("REPLACE", 3)
 def _replace(arguments: list[Bound]) -> Bound:
     texts = [as_text(argument) for argument in arguments]
-    if texts[0].type.rules.flags & 1:
+    if texts[0].type.rules.flags & IGNORE_CASE:
         raise not_supported("REPLACE under a case-insensitive collation (add COLLATE Latin1_General_BIN2)")
     return strict(_variable(texts[0].type), lambda v, old, new: v.replace(old, new) if old else v, *texts)
 
@@ -198,7 +199,10 @@ def _unicode(arguments: list[Bound]) -> Bound:
 @register("CHARINDEX", 2)
 def _charindex(arguments: list[Bound]) -> Bound:
     needle, text = as_text(arguments[0]), as_text(arguments[1])
-    fold: Callable[[str], str] = str.lower if text.type.rules.flags & 1 else lambda value: value
+    flags = text.type.rules.flags
+    if flags & IGNORE_ACCENT:
+        raise not_supported(f"CHARINDEX under the collation {text.type.rules.name}")
+    fold: Callable[[str], str] = str.lower if flags & IGNORE_CASE else lambda value: value
     return strict(t.INT, lambda n, v: fold(v).find(fold(n)) + 1 if n else 0, needle, text)
 
 
