@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from etl_cli.runtime.names import quote_sink
+from etl_cli.runtime.names import quote_sink, quote_text
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.sink.apply import planned_columns
 from etl_cli.runtime.sink.connect import SinkConnection
+from etl_cli.runtime.sink.queries import query
 from etl_cli.runtime.sink.shadow import Shadow, run
 
 Counts = tuple[int, int, int]
@@ -22,7 +23,14 @@ def apply_difference(connection: SinkConnection, plan: TablePlan, shadow: Shadow
         inserted = run(
             connection, f"INSERT INTO {target} ({listed}) OVERRIDING SYSTEM VALUE SELECT {listed} FROM {shadow.quoted}"
         )
+        _advance_sequences(connection, plan, target)
         return inserted, 0, deleted
+    counts = _by_key(connection, plan, shadow, target, listed)
+    _advance_sequences(connection, plan, target)
+    return counts
+
+
+def _by_key(connection: SinkConnection, plan: TablePlan, shadow: Shadow, target: str, listed: str) -> Counts:
     same_key = " AND ".join(f"t.{quote_sink(name)} = s.{quote_sink(name)}" for name in plan.key)
     deleted = run(
         connection,
@@ -35,6 +43,19 @@ def apply_difference(connection: SinkConnection, plan: TablePlan, shadow: Shadow
         f" WHERE NOT EXISTS (SELECT FROM {target} AS t WHERE {same_key})",
     )
     return inserted, updated, deleted
+
+
+def _advance_sequences(connection: SinkConnection, plan: TablePlan, target: str) -> None:
+    """Trap 24: the next row that somebody inserts by hand must not meet a copied one."""
+    copied = planned_columns(plan)
+    for name, sequence in connection.execute(query("sequences"), {"table": target}).fetchall():
+        if name in copied:
+            highest = f"max({quote_sink(name)})"
+            run(
+                connection,
+                f"SELECT setval({quote_text(sequence)}, {highest}) FROM {target}"
+                f" HAVING {highest} > (SELECT last_value FROM {sequence})",
+            )
 
 
 def _update(connection: SinkConnection, plan: TablePlan, target: str, shadow: Shadow, same_key: str) -> int:
