@@ -40,7 +40,8 @@ def load(connection: SinkConnection, plan: TablePlan, rows: Rows, apply: Apply) 
 def insert(connection: SinkConnection, quoted: str, columns: Iterable[str], rows: Rows) -> None:
     """Insert rows in one transaction; `quoted` is the table's quoted name."""
     names = list(columns)
-    statement = f"INSERT INTO {quoted} ({', '.join(map(quote_sink, names))}) VALUES ({', '.join(['%s'] * len(names))})"
+    into = f"{quoted} ({', '.join(map(quote_sink, names))})".replace("%", "%%")
+    statement = f"INSERT INTO {into} VALUES ({', '.join(['%s'] * len(names))})"
     with connection.transaction(), connection.cursor() as cursor:
         cursor.executemany(statement, list(rows))
 
@@ -51,7 +52,7 @@ def replace(connection: SinkConnection, plan: TablePlan, rows: Rows, apply: Appl
     assert not apply.problem, apply.problem
     shadow = load(connection, plan, rows, apply)
     try:
-        return publish(connection, plan, shadow, apply, lambda _: None)
+        return publish(connection, plan, shadow, apply, no_record)
     finally:
         if not connection.closed:
             drop_shadow(connection, shadow)
@@ -75,3 +76,12 @@ def wait_until(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
     while not condition():
         assert time.monotonic() < deadline, "what was waited for did not come"
         time.sleep(0.005)
+
+
+def shadows(connection: SinkConnection) -> int:
+    """How many shadows, or parts of them, are there."""
+    return int(value(connection, "SELECT count(*) FROM pg_class WHERE relname LIKE '%\\_\\_etl\\_%'"))
+
+
+def no_record(_: SinkConnection) -> None:
+    """What a run without a ledger writes into it."""
