@@ -68,3 +68,10 @@ def databases(postgres: PostgresServer) -> Iterator[Databases]:
 def sink(databases: Databases) -> Iterator[SinkDatabase]:
     with databases.lend() as database:
         yield database
+
+
+@pytest.fixture
+def quiet(sink: SinkDatabase, databases: Databases) -> None:
+    """Nobody but the test writes to the server."""
+    assert sink
+    databases.settle()

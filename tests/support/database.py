@@ -95,6 +95,12 @@ class Databases:
         finally:
             self._drops.append(self._thread.submit(self._drop, database.database))
 
+    def settle(self) -> None:
+        """Wait until none is being made or dropped: a writer anywhere in a server makes new snapshots look old."""
+        self._next.result()
+        for drop in self._drops:
+            drop.result()
+
     def close(self) -> None:
         """Wait for what is under way, and tell what could not be dropped."""
         self._thread.shutdown()

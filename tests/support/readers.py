@@ -8,9 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from etl_cli.runtime.sink.connect import SinkConnection
 from tests.support.database import SinkDatabase
-from tests.support.publishing import value
 
 
 class Poller:
@@ -60,9 +58,3 @@ def reading(
         connection.execute(first)
         yield connection
         connection.execute("ROLLBACK")
-
-
-def nobody_writes(connection: SinkConnection) -> bool:
-    """Whether no transaction of the whole server has an id: then a new snapshot is as new as can be."""
-    horizon = "SELECT pg_snapshot_xmin(s) = pg_snapshot_xmax(s) FROM pg_current_snapshot() AS s"
-    return bool(value(connection, horizon))

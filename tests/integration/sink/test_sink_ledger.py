@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,12 +18,6 @@ from etl_cli.runtime.ledger.rescue import hold, rescue
 from etl_cli.runtime.sink.connect import SinkConnection
 from tests.support.database import SUPERUSER, SinkDatabase
 from tests.support.publishing import value, wait_until
-
-
-@pytest.fixture
-def connection(sink: SinkDatabase) -> Iterator[SinkConnection]:
-    with sink.open() as connection:
-        yield connection
 
 
 @pytest.fixture

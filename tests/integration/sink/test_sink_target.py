@@ -60,16 +60,18 @@ def test_columns_are_told_in_order_with_type_and_all_that_is_theirs(connection: 
     assert [c.has_settings for c in target.columns] == [False, False, False, False, True]
 
 
-@pytest.mark.parametrize(
-    "kind",
-    ["boolean", "smallint", "integer", "bigint", "real", "double precision", "numeric(38,10)", "numeric(5,0)", "date"]
-    + ["time(6) without time zone", "timestamp(3) without time zone", "timestamp(0) without time zone", "jsonb"]
-    + ["timestamp(6) without time zone", "timestamp with time zone", "text", "bytea", "uuid", "real[]", "xml"],
+TYPES = (
+    *("boolean", "smallint", "integer", "bigint", "real", "double precision", "numeric(38,10)", "numeric(5,0)", "date"),
+    *("time(6) without time zone", "timestamp(3) without time zone", "timestamp(0) without time zone", "jsonb"),
+    *("timestamp(6) without time zone", "timestamp with time zone", "text", "bytea", "uuid", "real[]"),
 )
-def test_every_type_that_is_planned_is_spelled_like_the_plan(connection: SinkConnection, kind: str) -> None:
-    if kind == "xml" and not has_xml(connection):
-        pytest.skip("this Postgres was built without XML")
-    assert target_of(connection, f"CREATE TABLE t (a {kind})").columns[0].type == kind
+
+
+def test_every_type_that_is_planned_is_spelled_like_the_plan(connection: SinkConnection) -> None:
+    types = [*TYPES, "xml"] if has_xml(connection) else TYPES
+    columns = ", ".join(f"c{number} {kind}" for number, kind in enumerate(types))
+    target = target_of(connection, f"CREATE TABLE t ({columns})")
+    assert [column.type for column in target.columns] == list(types)
 
 
 @pytest.mark.parametrize("path", ["public", "pg_catalog", "''", "other"])
