@@ -14,9 +14,11 @@ import pyodbc
 from etl_cli.runtime.config import Config, load_config
 from etl_cli.runtime.errors import EtlError, SourceError
 from etl_cli.runtime.ledger.ledger import Ledger
+from etl_cli.runtime.ledger.migrate import ledger_errors
+from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.pending import refused, waiting
-from etl_cli.runtime.plan import Plan, make_plan
-from etl_cli.runtime.planning import resolve, shards_of, sink_of
+from etl_cli.runtime.plan import Plan, TablePlan, make_plan
+from etl_cli.runtime.planning import Resolved, resolve, shards_of, sink_of
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, translate
 from etl_cli.runtime.source.catalogue import Catalogue, read_catalogue
 from etl_cli.runtime.source.connect import Shard, connect_arrow, connect_odbc
@@ -144,7 +146,7 @@ def _sink_and_tables(config: Config, catalogues: list[Catalogue]) -> Iterator[Fi
                 return
             problems = [p for p in resolved.problems if p not in refused(config)]
             yield from _tables(resolved.plan, problems, resolved.notes, len(config.source.shards) - len(catalogues))
-            yield from _rights(resolved.plan, connection)
+            yield from _rights(resolved, connection)
 
 
 def _sink(config: Config, connection: SinkConnection) -> Iterator[Finding]:
@@ -158,15 +160,19 @@ def _sink(config: Config, connection: SinkConnection) -> Iterator[Finding]:
     else:
         yield Finding("sink", "ok", told)
     try:
-        Ledger(connection).register(config.name, config.id)
+        with ledger_errors(connection):
+            Ledger(connection).register(config.name, config.id)
         yield Finding("sink", "ok", "ledger: schema etl")
     except EtlError as error:
         yield Finding("sink", "problem", str(error))
 
 
-def _rights(plan: Plan, connection: SinkConnection) -> Iterator[Finding]:
+def _rights(resolved: Resolved, connection: SinkConnection) -> Iterator[Finding]:
     user = connection.info.user
-    for schema in sorted({table.target_schema for table in plan.tables}):
+    for table, apply in resolved.tables:
+        if apply.how == "difference" and not apply.problem:
+            yield from _rights_on(table, connection)
+    for schema in sorted({table.target_schema for table, apply in resolved.tables if apply.how != "difference"}):
         row = connection.execute(
             "SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = %s", [schema]
         ).fetchone()
@@ -180,6 +186,19 @@ def _rights(plan: Plan, connection: SinkConnection) -> Iterator[Finding]:
                 "problem",
                 f"schema {schema}: no right to create tables: GRANT CREATE ON SCHEMA {schema} TO {user}",
             )
+
+
+def _rights_on(table: TablePlan, connection: SinkConnection) -> Iterator[Finding]:
+    """A difference reads and writes the target in place."""
+    quoted = quote_sink(table.target_schema, table.target_name)
+    wanted = ("SELECT", "INSERT", "UPDATE", "DELETE")
+    row = connection.execute(
+        "SELECT array_agg(w) FILTER (WHERE NOT has_table_privilege(%s, w)) FROM unnest(%s::text[]) AS w",
+        [quoted, list(wanted)],
+    ).fetchone()
+    if row and row[0]:
+        grant = f"GRANT {', '.join(wanted)} ON {quoted} TO {quote_sink(connection.info.user)}"
+        yield Finding("sink", "problem", f"{table.target}: no right to {', '.join(row[0])}: {grant}")
 
 
 def _tables(plan: Plan, problems: list[str], notes: list[str], unreached: int) -> Iterator[Finding]:

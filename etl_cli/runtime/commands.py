@@ -5,6 +5,7 @@ directory, or leaves the pipeline's name as their first argument.
 """
 
 # no `from __future__ import annotations` here: typer reads the annotations, which name local objects
+import io
 import json
 import signal
 import sys
@@ -12,12 +13,17 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.locate import find_pipeline
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+WIDTH_IN_A_PIPE = 240
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -60,6 +66,9 @@ def add_commands(app: typer.Typer, directory: Path | None = None) -> None:
 @contextmanager
 def errors_as_lines(debug: bool, directory: Path | None = None) -> Iterator[None]:
     """Show an error as one line and end with its exit code; passwords are taken out of whatever is shown."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a name that the locale cannot write must not end a run
+            stream.reconfigure(errors="backslashreplace")
     try:
         yield
     except EtlError as error:
@@ -95,11 +104,9 @@ def _check(directory: Path, as_json: bool) -> None:
     if as_json:
         print_json({"ready": not problems, "findings": [asdict(finding) for finding in findings]})
     else:
-        from rich.console import Console
-
         from etl_cli.runtime.display.reports import print_findings
 
-        print_findings(Console(), findings)
+        print_findings(console(), findings)
     if problems:
         raise typer.Exit(2 if problems[0].area == "configuration" else 1)
 
@@ -121,15 +128,11 @@ def _plan(directory: Path, ddl: bool, as_json: bool) -> None:
     if as_json:
         print_json(plan_as_json(resolved))
         return
-    from rich.console import Console
-
-    print_plan(Console(), resolved)
+    print_plan(console(), resolved)
 
 
 def _run(directory: Path, as_json: bool) -> None:
     from contextlib import nullcontext
-
-    from rich.console import Console
 
     from etl_cli.runtime.config import load_config
     from etl_cli.runtime.display.lines import LineDisplay
@@ -140,14 +143,14 @@ def _run(directory: Path, as_json: bool) -> None:
     from etl_cli.runtime.run import RunFailedError, run_pipeline
 
     config = load_config(directory)
-    console = Console()
+    terminal = console()
     progress = Progress()
-    live = console.is_terminal and not as_json
+    live = terminal.is_terminal and not as_json
     if not live and not as_json:
         progress.listen = LineDisplay()
     error = None
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop is told like Ctrl-C: rolled back, recorded
-    with LiveDisplay(console, progress) if live else nullcontext():
+    with LiveDisplay(terminal, progress) if live else nullcontext():
         try:
             outcome = run_pipeline(config, progress)
         except RunFailedError as failed:
@@ -155,9 +158,17 @@ def _run(directory: Path, as_json: bool) -> None:
     if as_json:
         print_json(data_of(outcome))
     else:
-        print_summary(console, outcome)
+        print_summary(terminal, outcome)
     if error is not None:
         raise error
+
+
+def console() -> "Console":
+    """Where text goes: as wide as the terminal, and wide enough for every table in a pipe or the journal."""
+    from rich.console import Console
+
+    plain = Console()
+    return plain if plain.is_terminal else Console(width=WIDTH_IN_A_PIPE)
 
 
 def print_json(data: object) -> None:
@@ -171,6 +182,10 @@ def _fail(text: str, code: int, debug: bool, directory: Path | None) -> None:
     secrets = _secrets_of(directory)
     if debug:
         print(redact(traceback.format_exc(), secrets), file=sys.stderr)
+        error = sys.exc_info()[1]
+        elsewhere = getattr(error, "trace", "") or getattr(error and error.__cause__, "trace", "")
+        if elsewhere:
+            print(redact(f"In the worker:\n{elsewhere}", secrets), file=sys.stderr)
     print(f"etl-cli: {redact(text, secrets)}", file=sys.stderr)
     raise SystemExit(code) from None
 

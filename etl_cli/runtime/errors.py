@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+_CONTROL = {code: f"\\x{code:02x}" for code in range(32) if code != 10} | {127: "\\x7f"}
+"""What a value of the source may hold and neither a terminal nor the ledger should get."""
+
 
 class EtlError(Exception):
     """An error that is shown as one line: what is wrong, and what to do.
@@ -12,9 +15,11 @@ class EtlError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, remedy: str = "") -> None:
-        self.message = message
-        self.remedy = remedy
-        super().__init__(f"{message}: {remedy}" if remedy else message)
+        self.message = message.translate(_CONTROL)
+        self.remedy = remedy.translate(_CONTROL)
+        self.trace = ""
+        """Where it arose in another process, for --debug."""
+        super().__init__(f"{self.message}: {self.remedy}" if remedy else self.message)
 
 
 class UsageError(EtlError):

@@ -26,9 +26,13 @@ BATCH_BYTES = 2_000_000
 """What a batch should hold; four streams keep a few of them each in several forms."""
 
 MAX_BATCH_ROWS = 32_768
-FIRST_BATCH_ROWS = 1_024
-FIRST_BATCH_ROWS_LARGE = 64
-"""The first batch of a table with (max) columns, whose rows may be of any size."""
+FIRST_FETCH_ROWS = 1_024
+MAX_FETCH_BYTES = 16_000_000
+"""What one fetch may bring at the most, by the declared widths of the columns."""
+
+MAX_FETCH_ROWS_LARGE = 512
+"""The most that one fetch asks of a table with (max) columns: its next rows may be of any size, whatever the last
+ones were. Fetches are put together to batches."""
 
 
 class Cursor(Protocol):
@@ -56,21 +60,29 @@ class BatchReader:
     def __init__(self, cursor: Cursor, plan: TablePlan) -> None:
         self._cursor = cursor
         self._plan = plan
-        self._read = 0
-        self._rows = FIRST_BATCH_ROWS_LARGE if plan.has_large_columns else FIRST_BATCH_ROWS
+        self._fetched = 0
+        self._most = min(MAX_BATCH_ROWS, max(1, MAX_FETCH_BYTES // plan.row_bytes))
+        if plan.has_large_columns:
+            self._most = min(self._most, MAX_FETCH_ROWS_LARGE)
+        self._rows = min(FIRST_FETCH_ROWS, self._most)
         self._ended = False
 
     def read(self, limit: int) -> pa.RecordBatch | None:
         """At most `limit` further rows; None after the last."""
-        if self._ended:
-            return None
-        batch = self._cursor.fetch(min(self._rows, limit))
-        if batch.num_rows == 0:
-            self._end()
-            return None
-        self._read += batch.num_rows
-        self._learn(batch)
-        return batch
+        pieces: list[pa.RecordBatch] = []
+        rows = size = 0
+        while not self._ended and rows < limit and size < BATCH_BYTES // 2:
+            piece = self._cursor.fetch(min(self._rows, limit - rows))
+            if piece.num_rows == 0:
+                self._end()
+                break
+            pieces.append(piece)
+            rows += piece.num_rows
+            self._fetched += piece.num_rows
+            size += self._learned(piece)
+        if len(pieces) <= 1:
+            return pieces[0] if pieces else None
+        return pa.concat_batches(pieces)
 
     def _end(self) -> None:
         """Trap 1: have the server confirm that these were all rows.
@@ -80,16 +92,17 @@ class BatchReader:
         """
         self._ended = True
         sent = self._cursor.sent()
-        if sent != self._read:
+        if sent != self._fetched:
             raise DataError(
-                f"{self._plan.source}: the server sent {sent} rows, {self._read} arrived",
+                f"{self._plan.source}: the server sent {sent} rows, {self._fetched} arrived",
                 "nothing was made visible; run again",
             )
 
-    def _learn(self, batch: pa.RecordBatch) -> None:
-        """Aim at BATCH_BYTES with the next batch; grow by steps, for the next rows may be wider."""
-        row_bytes = max(1, batch.get_total_buffer_size() // batch.num_rows)
-        self._rows = max(1, min(BATCH_BYTES // row_bytes, 4 * batch.num_rows, MAX_BATCH_ROWS))
+    def _learned(self, piece: pa.RecordBatch) -> int:
+        """Aim at BATCH_BYTES with the next fetch, growing by steps; the bytes of this one."""
+        size = int(piece.nbytes)
+        self._rows = max(1, min(BATCH_BYTES * piece.num_rows // max(1, size), 4 * piece.num_rows, self._most))
+        return size
 
 
 @contextmanager

@@ -24,13 +24,26 @@ def waiting(config: Config) -> list[str]:
     found = []
     if config.schedule is not None:
         found.append("schedule: is kept, but nothing runs it yet: run by hand, or by cron with `etl-cli run`")
-    if config.alerts.urls:
-        found.append("alerts: are kept, but none is sent yet")
-    if config.health.listen:
-        found.append("health.listen: is kept, but nothing listens yet")
-    if config.params:
-        found.append("params: are kept, but nothing reads them yet")
+    idle = sorted(key for key in LATER & config.model_fields_set if key != "schedule")
+    idle += sorted(f"parallelism.{key}" for key in {"steps"} & config.parallelism.model_fields_set)
+    for table in config.tables:
+        idle += sorted(f"{table.source}.{key}" for key in LATER_OF_TABLE & table.model_fields_set)
+    if idle:
+        found.append(f"these keys are kept, but nothing acts on them yet: {', '.join(dict.fromkeys(idle))}")
     return found
+
+
+LATER = frozenset(
+    {
+        *("schedule", "timezone", "catchup", "overlap", "jitter", "start_at", "end_at", "run_timeout"),
+        *("stall_timeout", "resume_within", "max_resumptions", "error_handling", "params", "fail_fast"),
+        *("history", "alerts", "health", "logging"),
+    }
+)
+"""Keys of config.yaml that no code reads yet."""
+
+LATER_OF_TABLE = frozenset({"cursor", "lookback", "max_rejects"})
+"""The same of a table, beside those whose other values are refused."""
 
 
 def _refused_of(table: TableConfig) -> list[str]:

@@ -15,7 +15,7 @@ from fnmatch import fnmatchcase
 from etl_cli.runtime.config.model import Config, TableConfig
 from etl_cli.runtime.names import collisions, cut, fold
 from etl_cli.runtime.source.catalogue import Catalogue, SourceColumn, SourceTable
-from etl_cli.runtime.type_map import UnsupportedTypeError, can_be_key, is_large, select_expression, sink_type
+from etl_cli.runtime.type_map import UnsupportedTypeError, can_be_key, is_large, max_bytes, select_expression, sink_type
 
 Problems = list[str]
 
@@ -37,6 +37,8 @@ class ColumnPlan:
     utf16: bool = False
     """The source keeps it as UTF-16, where half a surrogate pair may stand alone."""
     large: bool = False
+    max_bytes: int = 16
+    """What a value may take, by the column's declaration."""
     spatial: bool = False
     """Travels as WKB, which does not hold the SRID: that is read beside it."""
 
@@ -75,6 +77,11 @@ class TablePlan:
     def target(self) -> str:
         """`schema.table` in the sink."""
         return f"{self.target_schema}.{self.target_name}"
+
+    @property
+    def row_bytes(self) -> int:
+        """What a row may take, by the declarations of its columns."""
+        return sum(column.max_bytes for column in self.columns) or 1
 
     @property
     def has_large_columns(self) -> bool:
@@ -340,6 +347,7 @@ class _TablePlanner:
             text=kind in ("text", "xml", "jsonb"),
             utf16=column.type.name in ("nchar", "nvarchar", "ntext", "sysname"),
             large=is_large(column.type),
+            max_bytes=max_bytes(column.type),
             spatial=column.type.name in ("geography", "geometry"),
         )
 

@@ -6,11 +6,13 @@ workers share.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 
-import mssql_python
-
 from etl_cli.runtime import stream
+
+with contextlib.suppress(Exception):  # a host that reads through another driver may lack what this one needs
+    import mssql_python
 
 gc.collect()
 gc.freeze()

@@ -5,22 +5,25 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import CancelledError as CancelledFutureError
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import psycopg
 
 from etl_cli.runtime.config.model import Config
-from etl_cli.runtime.errors import DataError, EtlError
+from etl_cli.runtime.errors import DataError, EtlError, SourceError
 from etl_cli.runtime.job import Job
 from etl_cli.runtime.ledger.ledger import Ledger, RunTotals, TaskId, record_applied
-from etl_cli.runtime.ledger.rescue import hold, rescue
+from etl_cli.runtime.ledger.migrate import ledger_errors
+from etl_cli.runtime.ledger.rescue import claim, hold, rescue
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.planning import Resolved, resolve_or_refuse, shards_of, sink_of
 from etl_cli.runtime.progress import Progress, TaskProgress
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, translate
 from etl_cli.runtime.sink.publish import Published, publish
 from etl_cli.runtime.sink.shadow import Shadow, create_shadow, drop_shadow, run, shadow_of
+from etl_cli.runtime.source.driver import missing_libraries, uses_microsoft_driver
 from etl_cli.runtime.spatial import with_srids
 from etl_cli.runtime.workers import Done, Event, Expected, Failed, Pool, Progressed, Started, warm_up
 
@@ -68,18 +71,27 @@ def run_pipeline(config: Config, progress: Progress, *, requested_by: str = "com
     began = time.monotonic()
     sink = sink_of(config)
     progress.enter("connecting")
-    with connect_sink(sink, f"etl-cli {config.name}") as connection:
+    _refuse_missing_libraries(config)
+    with connect_sink(sink, f"etl-cli {config.name}") as connection, ledger_errors(connection):
         ledger = Ledger(connection)
         ledger.register(config.name, config.id)
+        claim(connection, config.name)
         progress.enter("reading catalogues")
         resolved = resolve_or_refuse(config, connection)
         rescued = rescue(connection, config.name)
         resolved.notes.extend(
             f"run {number} had ended without a word: its leftovers were removed" for number in rescued
         )
-        run_id = ledger.start_run(config.name, resolved.plan.fingerprint, requested_by)
-        hold(connection, run_id)
+        with connection.transaction():  # nobody sees the run before its lock is held
+            run_id = ledger.start_run(config.name, resolved.plan.fingerprint, requested_by)
+            hold(connection, run_id)
         return _Run(config, resolved, ledger, connection, progress, run_id, time.monotonic() - began).execute()
+
+
+def _refuse_missing_libraries(config: Config) -> None:
+    missing = missing_libraries() if uses_microsoft_driver(config.source.driver) else []
+    if missing:
+        raise SourceError("the SQL Server driver wants system libraries", f"apt-get install {' '.join(missing)}")
 
 
 class _Run:
@@ -107,6 +119,7 @@ class _Run:
             shadow_of(plan, apply.how, run_id, number) for number, (plan, apply) in enumerate(resolved.tables)
         ]
         self._errors: list[EtlError] = []
+        self._applying: SinkConnection | None = None
 
     def execute(self) -> Outcome:
         state = "failed"
@@ -118,6 +131,8 @@ class _Run:
             raise
         except EtlError as error:
             self._errors.append(error)
+        except psycopg.Error as error:
+            self._errors.append(translate(error, "writing the ledger"))
         finally:
             outcome = self._finished(state)
         if outcome.error is not None:
@@ -136,22 +151,51 @@ class _Run:
         self._progress.enter("starting")
         for plan, shadow in zip(self._resolved.plan.tables, self._shadows, strict=True):
             self._create_shadow(plan, shadow)
-        with _pool(self._config) as pool, _appliers() as appliers:
-            applied = list(self._follow(pool, appliers))
+        with self._appliers() as appliers, _pool(self._config) as pool:
+            applied: list[Future[int]] = []
+            self._follow(pool, appliers, applied)
             self._phase_ends("copy")
             self._progress.enter("making visible")
-            visible = [future.result() for future in applied]
+            visible = [number for future in applied if (number := self._applied(future)) is not None]
             self._phase_ends("apply")
             for number in visible:
                 self._analyze(number)
+
+    def _applied(self, future: Future[int]) -> int | None:
+        """The number of the table that is visible now; None where that failed, which is kept as an error."""
+        try:
+            return future.result()
+        except EtlError as error:
+            self._errors.append(error)
+        except CancelledFutureError:
+            pass
+        return None
+
+    @contextlib.contextmanager
+    def _appliers(self) -> Iterator[ThreadPoolExecutor]:
+        """Makes tables visible one after the other; what has not begun when the run is stopped is left out."""
+        threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="apply")
+        try:
+            yield threads
+        except BaseException:
+            threads.shutdown(wait=False, cancel_futures=True)
+            if self._applying is not None:
+                with contextlib.suppress(psycopg.Error):
+                    self._applying.cancel_safe(timeout=5)
+            raise
+        finally:
+            threads.shutdown(wait=True, cancel_futures=True)
 
     def _phase_ends(self, phase: str) -> None:
         now = time.monotonic()
         self._seconds[phase] += now - self._phase_began
         self._phase_began = now
 
-    def _follow(self, pool: Pool, appliers: ThreadPoolExecutor) -> Iterator[Future[int]]:
-        """Run the jobs; each table is made visible as soon as its last shard is loaded."""
+    def _follow(self, pool: Pool, appliers: ThreadPoolExecutor, applied: list[Future[int]]) -> None:
+        """Run the jobs; each table is made visible as soon as its last shard is loaded.
+
+        The first error ends the rest: nothing more is begun, what is at work stops.
+        """
         missing = {plan.source: set(self._resolved.plan.shards) for plan in self._resolved.plan.tables}
         for event in pool.run(self._jobs()):
             if self._progress.phase != "copying":
@@ -166,7 +210,9 @@ class _Run:
                 missing[event.job.plan.source].discard(event.job.shard.name)
                 if not missing[event.job.plan.source]:
                     number = self._resolved.plan.tables.index(event.job.plan)
-                    yield appliers.submit(self._apply, number)
+                    applied.append(appliers.submit(self._apply, number))
+            if any(future.done() and future.exception() is not None for future in applied):
+                pool.cancel()
 
     def _tell(self, event: Event) -> None:
         table, shard, task = event.job.plan.source, event.job.shard.name, event.job.task
@@ -200,10 +246,10 @@ class _Run:
         shadow = self._shadows[number]
         plan = with_srids(plan, self._outcomes[number].srids)
         with connect_sink(sink_of(self._config), self._application) as connection:
+            self._applying = connection
             published = publish(connection, plan, shadow, apply, lambda c: record_applied(c, self._run_id, plan.source))
             self._outcomes[number].published = published
-            if published.how == "difference":
-                drop_shadow(connection, shadow)
+            self._applying = None
         for shard in self._resolved.plan.shards:
             self._progress.state(plan.source, shard, "applied")
         return number
@@ -243,29 +289,23 @@ class _Run:
                 if outcome.published is None:
                     with contextlib.suppress(psycopg.Error):
                         drop_shadow(self._connection, shadow)
-        totals = self._ledger.finish_run(self._run_id, state, str(error) if error else None)
+        try:
+            totals = self._ledger.finish_run(self._run_id, state, str(error) if error else None)
+        except psycopg.Error as lost:
+            # whatever became visible is recorded with it; the next run finds that this one has ended
+            error = error or translate(lost, "writing the end of the run into the ledger")
+            totals = RunTotals(0, 0, 0)
         return Outcome(
             self._run_id, state, totals, self._outcomes, self._progress, self._seconds, error, self._resolved.notes
         )
 
 
 @contextlib.contextmanager
-def _appliers() -> Iterator[ThreadPoolExecutor]:
-    """Makes tables visible one after the other; what has not begun when the run ends is left out."""
-    threads = ThreadPoolExecutor(max_workers=1, thread_name_prefix="apply")
-    try:
-        yield threads
-    finally:
-        threads.shutdown(wait=True, cancel_futures=True)
-
-
-@contextlib.contextmanager
 def _pool(config: Config) -> Iterator[Pool]:
-    size = min(
-        config.parallelism.shards * config.parallelism.streams_per_shard,
-        config.sink.max_connections,
-    )
-    pool = Pool(size, min(config.parallelism.streams_per_shard, config.source.max_connections))
+    # two of the sink's connections are the run's own: the ledger's, and the one that makes tables visible
+    streams = min(config.parallelism.shards * config.parallelism.streams_per_shard, config.sink.max_connections - 2)
+    per_shard = min(config.parallelism.streams_per_shard, config.source.max_connections)
+    pool = Pool(max(1, streams), per_shard, config.stop_grace)
     try:
         yield pool
     finally:

@@ -136,12 +136,18 @@ def bad_value(
 ) -> DataError:
     """An error that names table, shard, column and the row's key."""
     key = [c.source for c in plan.columns if c.target in plan.key]
-    named = ", ".join(f"{name} = {batch.column(name)[row].as_py()}" for name in key)
+    named = ", ".join(f"{name} = {_shown(batch.column(name)[row].as_py())}" for name in key)
     return DataError(
         f"{plan.source} of {shard}: column {column.source} holds {what} in the row with "
         f"{named or f'number {row + 1} of its batch'}, which Postgres cannot store",
         remedy,
     )
+
+
+def _shown(value: object) -> str:
+    """A key's value in a message: on one line, and not too long."""
+    text = repr(value)[1:-1] if isinstance(value, str) else str(value)
+    return text if len(text) <= 100 else f"{text[:100]}..."
 
 
 def _builder(field: pa.Field, sink_type: str) -> Any:

@@ -68,11 +68,6 @@ _FIXED = {
     "vector": "real[]",
 }
 
-TEXT_TYPES = frozenset(
-    {"char", "varchar", "nchar", "nvarchar", "text", "ntext", "sysname", "xml", "sql_variant", "json"}
-)
-"""Source types whose values can hold U+0000 or a lone surrogate."""
-
 LARGE_TYPES = frozenset({"text", "ntext", "image", "xml", "json"})
 
 
@@ -122,6 +117,17 @@ def select_expression(column: str, source: SourceType) -> str:
 def is_large(source: SourceType) -> bool:
     """Whether the driver reads the column piece by piece: a (max) type or one of the old large ones."""
     return source.length == -1 or source.name.lower() in LARGE_TYPES | {"vector", "geography", "geometry"}
+
+
+def max_bytes(source: SourceType) -> int:
+    """How many bytes a value may take in Arrow, by its declaration; a (max) type counts as one of 8,000 characters."""
+    name = source.name.lower()
+    length = 8_000 if source.length in (None, -1) else int(source.length or 0)
+    if name in ("nchar", "nvarchar", "sysname", "char", "varchar", "ntext", "text", "xml", "json", "sql_variant"):
+        return 3 * length  # as UTF-8
+    if name in ("binary", "varbinary", "image", "hierarchyid", "geography", "geometry", "vector"):
+        return length
+    return 36 if name == "uniqueidentifier" else 16
 
 
 def can_be_key(source: SourceType) -> bool:

@@ -11,10 +11,11 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
-import pickle
 import signal
 import sys
 import threading
+import time
+import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -28,6 +29,8 @@ from etl_cli.runtime.errors import EtlError, SourceError
 from etl_cli.runtime.job import CancelledError, Job, Result, Watcher
 from etl_cli.runtime.kept import Connections
 from etl_cli.runtime.progress import Moved
+
+_CLOSE_S = 5.0
 
 PRELOADED = [__name__, "etl_cli.runtime.preload"]
 """What the server imports before it forks; the run's own process needs neither Arrow nor the driver."""
@@ -91,13 +94,14 @@ class _Worker:
 class Pool:
     """Up to `size` workers; jobs of one shard run at most `per_shard` at a time."""
 
-    def __init__(self, size: int, per_shard: int) -> None:
+    def __init__(self, size: int, per_shard: int, grace_s: float) -> None:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload(PRELOADED)
         self._size = size
         self._per_shard = per_shard
+        self._grace_s = grace_s
         self._workers: list[_Worker] = []
-        self._cancelling = False
+        self._cancelled_at: float | None = None
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
         """Run all jobs, in order as far as shards allow; yields what happens.
@@ -113,10 +117,11 @@ class Pool:
             by_pipe: dict[object, _Worker] = {worker.pipe: worker for worker in busy}
             for pipe in wait([worker.pipe for worker in busy], timeout=1.0):
                 yield from self._received(by_pipe[pipe])
+            self._kill_the_deaf()
 
     def cancel(self) -> None:
-        """Ask every worker to stop at its next batch."""
-        self._cancelling = True
+        """Ask every worker to stop at its next batch; one that has not after `grace_s` is killed."""
+        self._cancelled_at = self._cancelled_at or time.monotonic()
         for worker in self._workers:
             if worker.job is not None and not worker.cancelled:
                 worker.cancelled = True
@@ -130,11 +135,14 @@ class Pool:
                 worker.process.kill()
             worker.pipe.close()
         for worker in self._workers:
-            worker.process.join()
+            worker.process.join(_CLOSE_S)
+            if worker.process.is_alive():
+                worker.process.kill()  # its driver does not come back from closing the connection
+                worker.process.join()
         self._workers = []
 
     def _dispatch(self, waiting: deque[Job]) -> Iterator[Event]:
-        if self._cancelling:
+        if self._cancelled_at is not None:
             waiting.clear()
         for job in list(waiting):
             at_work = [w.job.shard.name for w in self._workers if w.job is not None]
@@ -148,13 +156,20 @@ class Pool:
             worker.pipe.send(job)
             yield Started(job)
 
+    def _kill_the_deaf(self) -> None:
+        """End workers that wait for a server and cannot hear; their chunk rolls back."""
+        if self._cancelled_at is not None and time.monotonic() - self._cancelled_at > self._grace_s:
+            for worker in self._workers:
+                if worker.job is not None:
+                    worker.process.kill()
+
     def _idle(self) -> _Worker:
         for worker in self._workers:
             if worker.job is None:
                 return worker
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(theirs,), daemon=True, name="etl-stream")
-        with _no_main_module():
+        with _no_main_module(), _interrupts_ignored():
             process.start()
         theirs.close()
         worker = _Worker(process, ours)
@@ -181,6 +196,8 @@ class Pool:
         """The worker died: a crash in a driver, or the out-of-memory killer."""
         worker.process.join()
         self._workers.remove(worker)
+        if self._cancelled_at is not None:
+            return Failed(job, CancelledError(f"{job.plan.source} of {job.shard.name} was cancelled"))
         code = worker.process.exitcode or 0
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         return Failed(
@@ -197,7 +214,21 @@ def warm_up() -> None:
     """Start the server that workers are forked from, so that it imports while the run is planned."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
-    forkserver.ensure_running()
+    with _interrupts_ignored():
+        forkserver.ensure_running()
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """What is started meanwhile ignores Ctrl-C from its first moment; this process decides what it means."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 @contextlib.contextmanager
@@ -249,18 +280,15 @@ def _outcome(job: Job, pipe: Connection, connections: Connections) -> Result | E
     try:
         return copy_task(job, _PipeWatcher(pipe), connections)
     except EtlError as error:
-        return _portable(error)
+        error.trace = traceback.format_exc()
+        return error
     except Exception as error:
-        return EtlError(f"{job.plan.source} of {job.shard.name}: {type(error).__name__}: {error}", "run with --debug")
-
-
-def _portable(error: EtlError) -> EtlError:
-    """The error as it can be pickled; its cause stays here."""
-    try:
-        pickle.loads(pickle.dumps(error))
-    except Exception:
-        return EtlError(error.message, error.remedy)
-    return error
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        fault = EtlError(
+            f"{job.plan.source} of {job.shard.name}: {told}", "this is a fault of etl-cli; --debug shows where"
+        )
+        fault.trace = traceback.format_exc()
+        return fault
 
 
 def _die_with_parent() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import socket
@@ -97,7 +98,15 @@ class Sandbox:
         self._write_processes({})
         self.postgres.stop()
         if purge:
-            shutil.rmtree(self.directory)
+            self._remove()
+
+    def _remove(self) -> None:
+        """Remove what a sandbox makes; the directory itself only where nothing else is in it."""
+        shutil.rmtree(self.postgres.directory, ignore_errors=True)
+        for name in ("ports.json", "processes.json", *(f"shard{n}.log" for n in range(1, SHARDS + 1))):
+            (self.directory / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.directory.rmdir()
 
     def status(self) -> list[Service]:
         """Each server, and whether it runs."""

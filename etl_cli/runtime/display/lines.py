@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from typing import TextIO
 
@@ -37,7 +38,8 @@ class LineDisplay:
             self._print(_sums(progress))
 
     def _print(self, text: str) -> None:
-        print(text, file=self._stream, flush=True)
+        with contextlib.suppress(OSError):  # nobody reads any more: no reason to end a run
+            print(text, file=self._stream, flush=True)
 
 
 def _finished(task: TaskProgress, now: float) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import resources
 
 import psycopg
@@ -21,21 +23,29 @@ def migrations() -> list[tuple[int, str, str]]:
     return [(int(f.name[:3]), f.name.removesuffix(".sql"), f.read_text(encoding="utf-8")) for f in named]
 
 
+@contextmanager
+def ledger_errors(connection: SinkConnection) -> Iterator[None]:
+    """Tell who lacks a right on the ledger what to grant, and any other error of Postgres as one line."""
+    try:
+        yield
+    except psycopg.errors.InsufficientPrivilege as error:
+        said = error.diag.message_primary or "no right"
+        raise SinkError(
+            f"sink: the ledger cannot be used: {said}", _grant(connection), sqlstate=error.sqlstate
+        ) from error
+    except psycopg.Error as error:
+        raise translate(error, "using the ledger (schema etl)") from error
+
+
 def migrate(connection: SinkConnection) -> None:
     """Apply what is missing. Raises SinkError, also where the ledger is newer than this program."""
     known = migrations()
-    try:
+    with ledger_errors(connection):
         if _version(connection) == known[-1][0]:
             return
         with connection.transaction():
             connection.execute("SELECT pg_advisory_xact_lock(%s)", [_LOCK])
             _apply(connection, known)
-    except psycopg.errors.InsufficientPrivilege as error:
-        said = error.diag.message_primary or "no right"
-        remedy = _grant(connection)
-        raise SinkError(f"sink: the ledger cannot be used: {said}", remedy, sqlstate=error.sqlstate) from error
-    except psycopg.Error as error:
-        raise translate(error, "preparing the ledger (schema etl)") from error
 
 
 def _apply(connection: SinkConnection, known: list[tuple[int, str, str]]) -> None:
@@ -66,8 +76,11 @@ def _grant(connection: SinkConnection) -> str:
 
 
 def _version(connection: SinkConnection) -> int:
-    exists = connection.execute("SELECT to_regclass('etl.migrations') IS NOT NULL").fetchone()
-    if not exists or not exists[0]:
+    # asked of the catalogue itself: to_regclass may still believe what it knew before a wait for the lock
+    exists = connection.execute(
+        "SELECT FROM pg_catalog.pg_tables WHERE schemaname = 'etl' AND tablename = 'migrations'"
+    ).fetchone()
+    if exists is None:
         return 0
     row = connection.execute("SELECT coalesce(max(version), 0) FROM etl.migrations").fetchone()
     return int(row[0]) if row else 0

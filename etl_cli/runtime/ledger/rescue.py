@@ -6,9 +6,13 @@ process dies, however it dies. A run that is `running` and whose lock is free is
 
 from __future__ import annotations
 
+from etl_cli.runtime.errors import PlanError
 from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.sink.connect import SinkConnection
 from etl_cli.runtime.sink.shadow import run
+
+_PIPELINE_CLASS = 0x65746D
+"""First key of the advisory locks of pipelines; the second is the hash of the name."""
 
 _LOCK_CLASS = 0x65746C
 """First key of the advisory locks of runs; the second is the run's number."""
@@ -17,6 +21,21 @@ _LOCK_CLASS = 0x65746C
 def hold(connection: SinkConnection, run_id: int) -> None:
     """Show that the run lives, until the connection ends."""
     connection.execute("SELECT pg_advisory_lock(%s, %s)", [_LOCK_CLASS, _key(run_id)])
+
+
+def claim(connection: SinkConnection, pipeline: str) -> None:
+    """Make sure that no other run of the pipeline is active, until the connection ends.
+
+    Raises PlanError that names the active run: an older run that ends later would overwrite a newer one.
+    """
+    got = connection.execute("SELECT pg_try_advisory_lock(%s, hashtext(%s))", [_PIPELINE_CLASS, pipeline]).fetchone()
+    if got and got[0]:
+        return
+    row = connection.execute(
+        "SELECT max(run_id), min(host) FROM etl.runs WHERE pipeline = %s AND state = 'running'", [pipeline]
+    ).fetchone()
+    active = f"run {row[0]} on {row[1]}" if row and row[0] else "another run"
+    raise PlanError(f"{active} of {pipeline} is active", "wait until it has ended, or stop it")
 
 
 def rescue(connection: SinkConnection, pipeline: str) -> list[int]:

@@ -33,7 +33,7 @@ def decide(plan: TablePlan, target: Target | None) -> Apply:
     if target.kind not in ("r", "p"):
         return Apply("difference", "", f"{plan.target} is not a table: give the table another `target`")
     reasons = list(_against_swap(plan, target))
-    problem = _against_difference(plan, target)
+    problem = against_difference(plan, target)
     if plan.apply == "swap":
         forbidden = (
             f"{plan.target} cannot be swapped: it {reasons[0]}" if reasons else _changed_under_a_view(plan, target)
@@ -63,6 +63,8 @@ def _against_swap(plan: TablePlan, target: Target) -> Iterator[str]:
     for dependent in target.dependents:
         if dependent.view_kind != "v":
             yield f"is needed by {dependent.description}"
+        elif not dependent.is_ours:
+            yield f"is needed by {dependent.description}, which belongs to another user"
 
 
 def _own_parts(plan: TablePlan, target: Target) -> Iterator[str]:
@@ -75,7 +77,7 @@ def _own_parts(plan: TablePlan, target: Target) -> Iterator[str]:
     for constraint in target.constraints:
         if not constraint.own:
             yield f"is referred to by the foreign key {constraint.name}"
-        elif constraint.kind != "p":
+        elif constraint.kind != "p" or constraint.has_settings:
             yield f"has the constraint {constraint.name}"
     for index in target.indexes:
         if index.has_settings:
@@ -95,7 +97,13 @@ def _changed_under_a_view(plan: TablePlan, target: Target) -> str:
     return ""
 
 
-def _against_difference(plan: TablePlan, target: Target) -> str:
+def against_difference(plan: TablePlan, target: Target) -> str:
+    """What forbids changing the target's rows, with its remedy; "" = nothing."""
+    if target.lacks_identity:
+        return (
+            f"the changes of {plan.target} are published, but it has no key to tell its rows apart: "
+            f"give it a primary key, or ALTER TABLE {plan.target} REPLICA IDENTITY FULL"
+        )
     names = {column.name for column in target.columns}
     missing = [name for name in planned_columns(plan) if name not in names]
     if missing:

@@ -24,6 +24,7 @@ _REMEDIES = {
     "3D000": "create the database, or check sink.database",
     "42501": "grant the right to the sink user",
     "53100": "free disk space on the sink",
+    "57P03": "wait until it is up",
     "53300": "lower parallelism, or raise max_connections of the server",
     "55P03": "another session holds a lock on the table",
     "57014": "the statement was cancelled",
@@ -43,6 +44,21 @@ class Sink:
     def address(self) -> str:
         """`host:port/database`, for messages."""
         return f"{self.config.host}:{self.config.port}/{self.config.database}"
+
+
+_SETTINGS = {
+    "lock_timeout": f"{LOCK_TIMEOUT_S}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_S}s",
+    "client_connection_check_interval": f"{CLIENT_CHECK_S}s",
+    "timezone": "UTC",
+    # what a role or database may have set for people, and what would stop or change a run
+    "statement_timeout": "0",
+    "transaction_timeout": "0",
+    "idle_session_timeout": "0",
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "default_transaction_deferrable": "off",
+}
 
 
 def connect_sink(sink: Sink, application: str, *, attempts: int | None = None) -> SinkConnection:
@@ -70,7 +86,7 @@ def name_session(connection: SinkConnection, application: str) -> None:
 
 def is_transient(error: BaseException) -> bool:
     """Whether another try may succeed: what is not of a permanent SQLSTATE class may."""
-    if not isinstance(error, psycopg.Error):
+    if not isinstance(error, psycopg.OperationalError | psycopg.InterfaceError):
         return False
     state = error.sqlstate or _state_in(str(error))
     return state is None or not state.startswith(_PERMANENT_CLASSES)
@@ -86,12 +102,25 @@ def translate(error: psycopg.Error, doing: str) -> SinkError:
 
 
 def _state_in(text: str) -> str | None:
-    """A refused login carries no SQLSTATE in libpq: its text tells."""
+    """A refused login carries no SQLSTATE in libpq: its text tells.
+
+    What the server itself refuses (FATAL) stays refused, unless it is only starting, stopping or full.
+    """
+    if "too many" in text or "remaining connection slots" in text:
+        return "53300"
+    if any(passing in text for passing in ("starting up", "shutting down", "recovery mode")):
+        return "57P03"
+    if "permission denied for database" in text:
+        return "42501"
+    if "is not permitted to log in" in text:
+        return "28000"
     if "password authentication failed" in text or "no password supplied" in text:
         return "28P01"
     if "no pg_hba.conf entry" in text or ("role" in text and "does not exist" in text):
         return "28000"
-    return "3D000" if "database" in text and "does not exist" in text else None
+    if "database" in text and "does not exist" in text:
+        return "3D000"
+    return "28000" if "FATAL:" in text else None
 
 
 def _opened(sink: Sink, application: str) -> SinkConnection:
@@ -103,6 +132,7 @@ def _opened(sink: Sink, application: str) -> SinkConnection:
         "dbname": config.database,
         "sslmode": config.sslmode,
         "application_name": application[:63],
+        "client_encoding": "UTF8",
         "connect_timeout": max(2, int(sink.retries.timeout)),
         "keepalives_idle": 30,
         "keepalives_interval": 10,
@@ -113,10 +143,11 @@ def _opened(sink: Sink, application: str) -> SinkConnection:
         keywords["password"] = config.password.get_secret_value()
     connection = psycopg.connect(autocommit=True, **keywords)
     connection.execute(
-        "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS settings(name, value)",
+        "SELECT set_config(name, value, false) FROM unnest(%s::text[], %s::text[]) AS settings(name, value)"
+        " WHERE name IN (SELECT s.name FROM pg_settings AS s)",
         [
-            ["lock_timeout", "idle_in_transaction_session_timeout", "client_connection_check_interval", "timezone"],
-            [f"{LOCK_TIMEOUT_S}s", f"{IDLE_IN_TRANSACTION_S}s", f"{CLIENT_CHECK_S}s", "UTC"],
+            list(_SETTINGS),
+            list(_SETTINGS.values()),
         ],
     )
     return connection

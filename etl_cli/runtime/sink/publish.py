@@ -11,19 +11,29 @@ from dataclasses import dataclass
 import psycopg
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
-from etl_cli.runtime.errors import DataError, SinkError
+from etl_cli.runtime.errors import DataError, EtlError, SinkError
 from etl_cli.runtime.plan import TablePlan
-from etl_cli.runtime.sink.apply import Apply, decide
+from etl_cli.runtime.sink import ddl
+from etl_cli.runtime.sink.apply import Apply, against_difference, planned_columns
 from etl_cli.runtime.sink.connect import SinkConnection, translate
-from etl_cli.runtime.sink.difference import apply_difference
-from etl_cli.runtime.sink.shadow import Shadow, build_key, run
-from etl_cli.runtime.sink.swap import NotSwappableError, build_indexes, put_in_place, swap
+from etl_cli.runtime.sink.difference import apply_difference, insert_all
+from etl_cli.runtime.sink.shadow import Shadow, build_key, drop_shadow, free_name, run
+from etl_cli.runtime.sink.swap import (
+    NotNowError,
+    NotSwappableError,
+    Record,
+    build_indexes,
+    index_name,
+    put_in_place,
+    set_comments,
+    swap,
+)
 from etl_cli.runtime.sink.target import read_target
 
 SWAP_PATIENCE_S = 30
 """How long a swap waits for readers, in all, before the difference is applied instead."""
 
-Record = Callable[[SinkConnection], None]
+_PASSING = (NotNowError, psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
 
 
 @dataclass(frozen=True)
@@ -38,7 +48,7 @@ class Published:
 
 
 def publish(connection: SinkConnection, plan: TablePlan, shadow: Shadow, planned: Apply, record: Record) -> Published:
-    """Make the shadow's rows the target's.
+    """Make the shadow's rows the target's; the shadow is gone afterwards.
 
     `record` writes the ledger in the same transaction. Raises DataError where an empty source would
     empty a full target or the key is not unique, SinkError for what Postgres refuses. The target is
@@ -47,61 +57,91 @@ def publish(connection: SinkConnection, plan: TablePlan, shadow: Shadow, planned
     try:
         _refuse_empty(connection, plan, shadow)
         build_key(connection, plan, shadow)
-        return _publish(connection, plan, shadow, planned, record)
+        if planned.how == "create":
+            return _create(connection, plan, shadow, planned, record)
+        if planned.how == "swap":
+            return _swap(connection, plan, shadow, planned, record)
+        return _difference(connection, plan, shadow, planned.why, record)
     except psycopg.errors.UniqueViolation as error:
-        raise DataError(
-            f"{plan.source}: the key ({', '.join(plan.key)}) is not unique: {error.diag.message_detail}",
-            "correct `key`, or keep `shard_column` where shards share keys",
-        ) from error
+        raise _not_unique(connection, plan, shadow, error) from error
     except psycopg.Error as error:
         raise translate(error, f"making {plan.target} visible") from error
 
 
-def _publish(connection: SinkConnection, plan: TablePlan, shadow: Shadow, planned: Apply, record: Record) -> Published:
-    if planned.how == "create":
+def _create(connection: SinkConnection, plan: TablePlan, shadow: Shadow, planned: Apply, record: Record) -> Published:
+    """Rename the shadow; where an old snapshot would see a part of its rows, insert them into a new table."""
+    xid = _xid(connection)
+    try:
+        _patiently(lambda: put_in_place(connection, plan, shadow, xid, record))
+    except NotSwappableError as error:
+        raise SinkError(str(error), "run again") from error
+    except NotNowError:
         with connection.transaction():
-            if read_target(connection, plan.target_schema, plan.target_name) is not None:
-                raise SinkError(f"{plan.target} came into being while it was being loaded", "run again")
-            put_in_place(connection, plan, shadow)
+            run(connection, ddl.create_table(plan, plan.target_schema, plan.target_name))
+            insert_all(connection, plan, shadow)
+            name = free_name(connection, plan.target_schema, ddl.key_name(plan))
+            key = ddl.add_key(plan, plan.target_schema, plan.target_name, name)
+            if key:
+                run(connection, key)
+            set_comments(connection, plan)
             record(connection)
-        return Published("create", planned.why)
-    if planned.how == "swap":
-        try:
-            _swap_patiently(connection, plan, shadow, record)
-            return Published("swap", planned.why)
-        except (NotSwappableError, psycopg.errors.LockNotAvailable) as error:
-            why = str(error) if isinstance(error, NotSwappableError) else "readers held the table"
-            if plan.apply == "swap":
-                raise SinkError(
-                    f"{plan.target} could not be swapped: {why}", "run again, or use apply: auto"
-                ) from error
-            return _difference(connection, plan, shadow, why, record)
-    return _difference(connection, plan, shadow, planned.why, record)
+        drop_shadow(connection, shadow)
+    return Published("create", planned.why)
 
 
-def _swap_patiently(connection: SinkConnection, plan: TablePlan, shadow: Shadow, record: Record) -> None:
+def _swap(connection: SinkConnection, plan: TablePlan, shadow: Shadow, planned: Apply, record: Record) -> Published:
+    """Swap; whatever forbids it, the difference is right as well."""
+    try:
+        indexes = build_indexes(connection, plan, shadow)
+        xid = _xid(connection)
+        _patiently(lambda: swap(connection, plan, shadow, indexes, xid, record))
+        return Published("swap", planned.why)
+    except (psycopg.errors.UniqueViolation, psycopg.OperationalError) as error:
+        if not isinstance(error, _PASSING):
+            raise
+        why = "readers held the table"
+    except (NotSwappableError, NotNowError) as error:
+        why = str(error)
+    except psycopg.Error as error:
+        why = f"Postgres refused the swap: {error.diag.message_primary or error}"
+    if plan.apply == "swap":
+        raise SinkError(f"{plan.target} could not be swapped: {why}", "run again, or use apply: auto")
+    return _difference(connection, plan, shadow, why, record)
+
+
+def _patiently(attempt: Callable[[], None]) -> None:
     tries = Retrying(
         stop=stop_after_delay(SWAP_PATIENCE_S),
         wait=wait_exponential_jitter(multiplier=0.2, max=3, jitter=0.2),
-        retry=retry_if_exception_type((NotSwappableError, psycopg.errors.LockNotAvailable)),
+        retry=retry_if_exception_type(_PASSING),
         reraise=True,
     )
-    indexes = build_indexes(connection, plan, shadow)
-    loaded = connection.execute("SELECT pg_current_xact_id()::xid::text").fetchone()
-    assert loaded is not None
-    tries(swap, connection, plan, shadow, indexes, loaded[0], record)
+    tries(attempt)
+
+
+def _xid(connection: SinkConnection) -> str:
+    """A transaction id that is younger than every row of the load."""
+    row = connection.execute("SELECT pg_current_xact_id()::xid::text").fetchone()
+    assert row is not None
+    return str(row[0])
 
 
 def _difference(connection: SinkConnection, plan: TablePlan, shadow: Shadow, why: str, record: Record) -> Published:
     target = read_target(connection, plan.target_schema, plan.target_name)
-    forbidden = decide(plan, target).problem if target else f"{plan.target} is gone: run again"
-    if forbidden:
-        raise SinkError(forbidden)
+    forbidden = against_difference(plan, target) if target else f"{plan.target} is gone: run again"
+    if forbidden or target is None:
+        raise SinkError(f"{forbidden} (a swap was not possible: {why})" if why else forbidden)
     run(connection, f"ANALYZE {shadow.quoted}")
     with connection.transaction():
-        counts = apply_difference(connection, plan, shadow)
+        run(connection, _SEE_ALL_ROWS)
+        counts = apply_difference(connection, plan, shadow, target)
         record(connection)
+    drop_shadow(connection, shadow)
     return Published("difference", why, *counts)
+
+
+_SEE_ALL_ROWS = "SET LOCAL row_security = off"
+"""Rows that a policy hides from this user would stay for ever: then Postgres refuses the statement instead."""
 
 
 def _refuse_empty(connection: SinkConnection, plan: TablePlan, shadow: Shadow) -> None:
@@ -117,4 +157,27 @@ def _refuse_empty(connection: SinkConnection, plan: TablePlan, shadow: Shadow) -
 
 
 def _has_rows(connection: SinkConnection, quoted: str) -> bool:
-    return bool(run(connection, f"SELECT FROM {quoted} LIMIT 1"))
+    with connection.transaction():
+        run(connection, _SEE_ALL_ROWS)
+        return bool(run(connection, f"SELECT FROM {quoted} LIMIT 1"))
+
+
+def _not_unique(
+    connection: SinkConnection, plan: TablePlan, shadow: Shadow, error: psycopg.errors.UniqueViolation
+) -> EtlError:
+    """Which key or index the new rows break: the shadow's names mean nothing to a reader."""
+    target = read_target(connection, plan.target_schema, plan.target_name)
+    named = {index_name(shadow, n): index.name for n, index in enumerate(target.indexes if target else ())}
+    name = error.diag.constraint_name or ""
+    detail = error.diag.message_detail or ""
+    keys = {shadow.key_name, target.key.name if target and target.key else ddl.key_name(plan)}
+    if name not in keys:
+        return DataError(
+            f"{plan.target}: the new rows break its unique index {named.get(name, name)}: {detail}",
+            "correct the rows, or drop the index",
+        )
+    listed = ", ".join(name for name in plan.key if name in planned_columns(plan))
+    return DataError(
+        f"{plan.source}: the key ({listed}) is not unique: {detail}",
+        "correct `key`, or keep `shard_column` where shards share keys",
+    )

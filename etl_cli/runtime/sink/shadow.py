@@ -10,6 +10,7 @@ from etl_cli.runtime.names import quote_sink, quote_text, with_suffix
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.sink import ddl
 from etl_cli.runtime.sink.connect import SinkConnection
+from etl_cli.runtime.sink.target import read_target
 
 INDEX_MEMORY_KB = 262_144
 """`maintenance_work_mem` while indexes are built, where the server's own setting is lower."""
@@ -62,7 +63,8 @@ def create_shadow(connection: SinkConnection, plan: TablePlan, shadow: Shadow) -
 def build_key(connection: SinkConnection, plan: TablePlan, shadow: Shadow) -> None:
     """Build the shadow's primary key, with enough memory to sort it."""
     statement = ddl.add_key(plan, shadow.schema, shadow.name, shadow.key_name)
-    if statement is None:
+    built = read_target(connection, shadow.schema, shadow.name)
+    if statement is None or (built is not None and built.key is not None):
         return
     with connection.transaction():
         connection.execute(
@@ -71,6 +73,20 @@ def build_key(connection: SinkConnection, plan: TablePlan, shadow: Shadow) -> No
             [INDEX_MEMORY_KB],
         )
         run(connection, statement)
+
+
+def free_name(connection: SinkConnection, schema: str, wanted: str) -> str:
+    """`wanted`, or the next like it that no relation of the schema has."""
+    for number in range(1, 1000):
+        name = wanted if number == 1 else with_suffix(wanted, str(number))
+        taken = connection.execute(
+            "SELECT FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace"
+            " WHERE n.nspname = %s AND c.relname = %s",
+            [schema, name],
+        ).fetchone()
+        if taken is None:
+            return name
+    return wanted
 
 
 def drop_shadow(connection: SinkConnection, shadow: Shadow) -> None:

@@ -30,6 +30,9 @@ class TargetConstraint:
     kind: str
     own: bool
     columns: tuple[str, ...]
+    has_settings: bool = False
+    comment: str | None = None
+    index_comment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,10 @@ class TargetIndex:
     name: str
     definition: str
     has_settings: bool
+    unique: bool = False
+    head: str = ""
+    """The definition's beginning, up to the table's name."""
+    comment: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,6 +55,7 @@ class Dependent:
     view_kind: str
     view_oid: int
     description: str
+    is_ours: bool = True
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,8 @@ class Target:
     is_inherited: bool
     is_published: bool
     has_security_label: bool
+    lacks_identity: bool
+    """Its changes are published, and nothing tells its rows apart."""
     columns: tuple[TargetColumn, ...]
     constraints: tuple[TargetConstraint, ...]
     indexes: tuple[TargetIndex, ...]
@@ -72,12 +82,12 @@ class Target:
     @property
     def primary_key(self) -> tuple[str, ...]:
         """The primary key's columns, or ()."""
-        return next((c.columns for c in self.constraints if c.own and c.kind == "p"), ())
+        return self.key.columns if self.key else ()
 
     @property
-    def primary_key_name(self) -> str | None:
-        """The primary key's name."""
-        return next((c.name for c in self.constraints if c.own and c.kind == "p"), None)
+    def key(self) -> TargetConstraint | None:
+        """The primary key, if there is one."""
+        return next((c for c in self.constraints if c.own and c.kind == "p"), None)
 
 
 def read_target(connection: SinkConnection, schema: str, name: str) -> Target | None:
@@ -91,9 +101,9 @@ def read_target(connection: SinkConnection, schema: str, name: str) -> Target | 
     indexes = connection.execute(query("target_indexes"), oid).fetchall()
     dependents = connection.execute(query("target_dependents"), oid).fetchall()
     return Target(
-        *row,  # type: ignore[call-arg]  # a row of ten columns, which mypy cannot count
+        *row,  # type: ignore[call-arg]  # a row of eleven columns, which mypy cannot count
         tuple(TargetColumn(*r) for r in columns),
-        tuple(TargetConstraint(r[0], r[1], r[2], tuple(r[3])) for r in constraints),
+        tuple(TargetConstraint(r[0], r[1], r[2], tuple(r[3]), *r[4:]) for r in constraints),
         tuple(TargetIndex(*r) for r in indexes),
         tuple(Dependent(*r) for r in dependents),
     )

@@ -58,9 +58,11 @@ class SourceTable:
 
     def column(self, name: str) -> SourceColumn | None:
         """The column of that name: the exact one, else the only one that differs in case."""
-        exact = [column for column in self.columns if column.name == name]
+        exact = next((column for column in self.columns if column.name == name), None)
+        if exact is not None:
+            return exact
         alike = [column for column in self.columns if column.name.lower() == name.lower()]
-        return exact[0] if exact else alike[0] if len(alike) == 1 else None
+        return alike[0] if len(alike) == 1 else None
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -101,8 +103,10 @@ class Catalogue:
     def table(self, schema: str, name: str) -> SourceTable | None:
         """The table of that name: the exact one, else the only one that differs in case."""
         exact = self.tables.get((schema, name))
+        if exact is not None:
+            return exact
         alike = [t for (s, n), t in self.tables.items() if (s.lower(), n.lower()) == (schema.lower(), name.lower())]
-        return exact or (alike[0] if len(alike) == 1 else None)
+        return alike[0] if len(alike) == 1 else None
 
 
 def read_catalogue(connection: pyodbc.Connection, shard: Shard) -> Catalogue:

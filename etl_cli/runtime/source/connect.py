@@ -5,6 +5,7 @@ Both are opened the same way: the retries of `connection`, then the session's se
 
 from __future__ import annotations
 
+import math
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -55,8 +56,8 @@ def connect_odbc(shard: Shard, *, attempts: int | None = None) -> pyodbc.Connect
 
     def opened() -> pyodbc.Connection:
         _probe(shard)
-        connection = pyodbc.connect(odbc_string(shard), timeout=int(shard.retries.timeout), autocommit=True)
-        connection.timeout = int(shard.source.query_timeout or 0)
+        connection = pyodbc.connect(odbc_string(shard), timeout=math.ceil(shard.retries.timeout), autocommit=True)
+        connection.timeout = math.ceil(shard.source.query_timeout or 0)
         return connection
 
     return _with_retries(shard, opened, attempts)
@@ -69,7 +70,9 @@ def connect_arrow(shard: Shard) -> Any:
     mssql_python.pooling(enabled=False)
 
     def opened() -> Any:
-        return mssql_python.connect(arrow_string(shard), autocommit=True, timeout=int(shard.source.query_timeout or 0))
+        return mssql_python.connect(
+            arrow_string(shard), autocommit=True, timeout=math.ceil(shard.source.query_timeout or 0)
+        )
 
     return _with_retries(shard, opened, None)
 

@@ -2,4 +2,4 @@ SELECT CASE WHEN g.grantee = 0 THEN NULL ELSE pg_get_userbyid(g.grantee)::text E
        g.privilege_type,
        g.is_grantable
 FROM pg_class AS c, aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) AS g
-WHERE c.oid = %(oid)s AND g.grantee <> c.relowner
+WHERE c.oid = %(oid)s

@@ -10,7 +10,8 @@ WITH parts AS (
 SELECT DISTINCT
        coalesce(view.relkind::text, '-') AS view_kind,
        coalesce(view.oid::bigint, 0) AS view_oid,
-       pg_describe_object(d.classid, d.objid, 0) AS description
+       pg_describe_object(d.classid, d.objid, 0) AS description,
+       coalesce(pg_has_role(view.relowner, 'USAGE'), true) AS is_ours
 FROM pg_depend AS d
 JOIN parts AS p ON p.classid = d.refclassid AND p.objid = d.refobjid
 LEFT JOIN pg_rewrite AS r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
