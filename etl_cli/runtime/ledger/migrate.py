@@ -24,7 +24,7 @@ def migrations() -> list[tuple[int, str, str]]:
 
 
 @contextmanager
-def ledger_errors(connection: SinkConnection) -> Iterator[None]:
+def ledger_errors(connection: SinkConnection, doing: str = "using") -> Iterator[None]:
     """Tell who lacks a right on the ledger what to grant, and any other error of Postgres as one line."""
     try:
         yield
@@ -34,13 +34,13 @@ def ledger_errors(connection: SinkConnection) -> Iterator[None]:
             f"sink: the ledger cannot be used: {said}", _grant(connection), sqlstate=error.sqlstate
         ) from error
     except psycopg.Error as error:
-        raise translate(error, "using the ledger (schema etl)") from error
+        raise translate(error, f"{doing} the ledger (schema etl)") from error
 
 
 def migrate(connection: SinkConnection) -> None:
     """Apply what is missing. Raises SinkError, also where the ledger is newer than this program."""
     known = migrations()
-    with ledger_errors(connection):
+    with ledger_errors(connection, "preparing"):
         if _version(connection) == known[-1][0]:
             return
         with connection.transaction():

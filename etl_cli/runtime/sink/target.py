@@ -72,12 +72,12 @@ class Target:
     is_inherited: bool
     is_published: bool
     has_security_label: bool
-    lacks_identity: bool
-    """Its changes are published, and nothing tells its rows apart."""
     columns: tuple[TargetColumn, ...]
     constraints: tuple[TargetConstraint, ...]
     indexes: tuple[TargetIndex, ...]
     dependents: tuple[Dependent, ...]
+    lacks_identity: bool = False
+    """Its changes are published, and nothing tells its rows apart."""
 
     @property
     def primary_key(self) -> tuple[str, ...]:
@@ -100,10 +100,12 @@ def read_target(connection: SinkConnection, schema: str, name: str) -> Target | 
     constraints = connection.execute(query("target_constraints"), oid).fetchall()
     indexes = connection.execute(query("target_indexes"), oid).fetchall()
     dependents = connection.execute(query("target_dependents"), oid).fetchall()
-    return Target(
-        *row,  # type: ignore[call-arg]  # a row of eleven columns, which mypy cannot count
+    *facts, lacks_identity = row
+    return Target(  # type: ignore[call-arg]  # mypy cannot count what the row holds
+        *facts,
         tuple(TargetColumn(*r) for r in columns),
         tuple(TargetConstraint(r[0], r[1], r[2], tuple(r[3]), *r[4:]) for r in constraints),
         tuple(TargetIndex(*r) for r in indexes),
         tuple(Dependent(*r) for r in dependents),
+        lacks_identity,
     )

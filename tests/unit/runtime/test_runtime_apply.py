@@ -148,5 +148,7 @@ def test_the_planned_columns_have_the_shard_last() -> None:
 
 
 def test_the_primary_key_of_a_target_is_found() -> None:
-    assert (target().primary_key, target().primary_key_name) == (("id", "shard"), "orders_pkey")
-    assert (target(constraints=()).primary_key, target(constraints=()).primary_key_name) == ((), None)
+    key = target().key
+    assert key is not None
+    assert (target().primary_key, key.name) == (("id", "shard"), "orders_pkey")
+    assert (target(constraints=()).primary_key, target(constraints=()).key) == ((), None)
