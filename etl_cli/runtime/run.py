@@ -16,7 +16,7 @@ from etl_cli.runtime.errors import DataError, EtlError, SourceError
 from etl_cli.runtime.job import Job
 from etl_cli.runtime.ledger.ledger import Ledger, RunTotals, TaskId, record_applied
 from etl_cli.runtime.ledger.migrate import ledger_errors
-from etl_cli.runtime.ledger.rescue import claim, hold, rescue
+from etl_cli.runtime.ledger.rescue import claim, rescue
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.planning import Resolved, resolve_or_refuse, shards_of, sink_of
 from etl_cli.runtime.progress import Progress, TaskProgress
@@ -82,9 +82,7 @@ def run_pipeline(config: Config, progress: Progress, *, requested_by: str = "com
         resolved.notes.extend(
             f"run {number} had ended without a word: its leftovers were removed" for number in rescued
         )
-        with connection.transaction():  # nobody sees the run before its lock is held
-            run_id = ledger.start_run(config.name, resolved.plan.fingerprint, requested_by)
-            hold(connection, run_id)
+        run_id = ledger.start_run(config.name, resolved.plan.fingerprint, requested_by)
         return _Run(config, resolved, ledger, connection, progress, run_id, time.monotonic() - began).execute()
 
 

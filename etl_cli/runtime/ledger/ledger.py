@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from etl_cli import __version__
 from etl_cli.runtime.errors import PlanError
 from etl_cli.runtime.ledger.migrate import migrate
+from etl_cli.runtime.ledger.rescue import hold
 from etl_cli.runtime.sink.connect import SinkConnection
 
 
@@ -52,7 +53,13 @@ class Ledger:
             )
 
     def start_run(self, pipeline: str, fingerprint: str, requested_by: str) -> int:
-        """A new run in state running; its id."""
+        """A new run in state running, with its lock held before anybody sees it; its id."""
+        with self._connection.transaction():
+            run_id = self._insert_run(pipeline, fingerprint, requested_by)
+            hold(self._connection, run_id)
+        return run_id
+
+    def _insert_run(self, pipeline: str, fingerprint: str, requested_by: str) -> int:
         row = self._connection.execute(
             "INSERT INTO etl.runs (pipeline, state, requested_by, fingerprint, host, pid, version, attempted_at)"
             " VALUES (%s, 'running', %s, %s, %s, %s, %s, clock_timestamp()) RETURNING run_id",

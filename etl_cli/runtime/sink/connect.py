@@ -97,7 +97,10 @@ def translate(error: psycopg.Error, doing: str) -> SinkError:
     state = error.sqlstate or _state_in(str(error))
     said = error.diag.message_primary or " ".join(str(error).split())
     detail = f" ({error.diag.message_detail})" if error.diag.message_detail else ""
-    remedy = _REMEDIES.get(state or "", "") or ("check host and port, and that Postgres is up" if state is None else "")
+    remedy = _REMEDIES.get(state or "", "")
+    if state is None:
+        options = isinstance(error, psycopg.ProgrammingError)
+        remedy = "check sink.options" if options else "check host and port, and that Postgres is up"
     return SinkError(f"sink: {doing} failed: {said}{detail}", remedy or f"SQLSTATE {state}", sqlstate=state)
 
 

@@ -106,7 +106,7 @@ def _advance_sequences(connection: SinkConnection, plan: TablePlan) -> None:
             run(
                 connection,
                 f"SELECT setval({quote_text(sequence)}, {highest}) FROM {_target(plan)}"
-                f" HAVING {highest} > (SELECT last_value FROM {sequence})",
+                f" HAVING {highest} >= (SELECT last_value FROM {sequence})",
             )
 
 

@@ -33,7 +33,12 @@ from etl_cli.runtime.sink.target import read_target
 SWAP_PATIENCE_S = 30
 """How long a swap waits for readers, in all, before the difference is applied instead."""
 
-_PASSING = (NotNowError, psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected)
+_PASSING = (
+    NotNowError,
+    psycopg.errors.LockNotAvailable,
+    psycopg.errors.DeadlockDetected,
+    psycopg.errors.InternalError_,  # "could not open relation", "tuple concurrently updated": another's DDL came first
+)
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,6 @@ def test_an_unknown_user_is_not_tried_again(sink: SinkDatabase) -> None:
     assert seconds < 0.8
 
 
-@pytest.mark.xfail(strict=True, reason="libpq gives no SQLSTATE, and this text is not known: tried again, `check host`")
 def test_a_user_who_may_not_connect_is_not_tried_again(sink: SinkDatabase) -> None:
     reader = sink.role("reader")
     with sink.connect(SUPERUSER) as connection:
@@ -68,7 +67,6 @@ def test_a_user_who_may_not_connect_is_not_tried_again(sink: SinkDatabase) -> No
     assert error.sqlstate == "42501"
 
 
-@pytest.mark.xfail(strict=True, reason="libpq gives no SQLSTATE, and this text is not known: tried again, `check host`")
 def test_a_role_without_login_is_not_tried_again(sink: SinkDatabase) -> None:
     reader = sink.role("reader")
     with sink.connect(SUPERUSER) as connection:
@@ -78,9 +76,6 @@ def test_a_role_without_login_is_not_tried_again(sink: SinkDatabase) -> None:
     assert error.sqlstate == "28000"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="ProgrammingError of psycopg has no SQLSTATE: tried again, `check host and port`"
-)
 def test_an_option_that_libpq_does_not_know_is_not_tried_again(sink: SinkDatabase) -> None:
     error, seconds = refused(sink, options={"aplication_name": "x"})
     assert 'invalid connection option "aplication_name"' in str(error)
@@ -178,7 +173,6 @@ def test_further_keywords_of_libpq_are_handed_on(sink: SinkDatabase) -> None:
 
 
 @pytest.mark.parametrize("way", ["role", "environment"])
-@pytest.mark.xfail(strict=True, reason="COPY's bytes are UTF-8, the server takes them for what client_encoding says")
 def test_text_is_sent_as_utf8_whatever_the_role_or_the_environment_says(
     sink: SinkDatabase, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -192,7 +186,6 @@ def test_text_is_sent_as_utf8_whatever_the_role_or_the_environment_says(
 
 
 @pytest.mark.parametrize("setting", ["statement_timeout = '1s'", "default_transaction_isolation = 'serializable'"])
-@pytest.mark.xfail(strict=True, reason="a role's own settings stay in force in the sessions of a run")
 def test_a_roles_own_settings_do_not_hold_for_a_run(sink: SinkDatabase, setting: str) -> None:
     with sink.connect(SUPERUSER) as connection:
         connection.execute(f"ALTER ROLE etl_user IN DATABASE {sink.database} SET {setting}")

@@ -80,7 +80,6 @@ def test_a_target_that_is_gone_meanwhile_is_an_error(connection: SinkConnection)
 
 
 @pytest.mark.usefixtures("target")
-@pytest.mark.xfail(strict=True, reason="the key is built again on a shadow that has it: 42P16")
 def test_a_shadow_that_could_not_be_published_can_be_tried_again(
     sink: SinkDatabase, connection: SinkConnection
 ) -> None:
@@ -95,10 +94,8 @@ def test_a_shadow_that_could_not_be_published_can_be_tried_again(
     assert rows_of(connection) == NEW
 
 
-@pytest.mark.xfail(strict=True, reason="the difference looks for keys, of which each is there: the second row stays")
 def test_rows_of_the_key_twice_in_the_target_are_not_left_there(connection: SinkConnection) -> None:
     connection.execute("CREATE TABLE orders (id integer NOT NULL, name text, total numeric(10,2), CHECK (id > 0))")
     insert(connection, "orders", ["id", "name", "total"], [*OLD, OLD[0]])
     replace(connection, PLAN, OLD)
-    if rows_of(connection) != OLD:
-        pytest.xfail("the difference looks for keys, of which each is there: the second row stays for ever")
+    assert rows_of(connection) == OLD

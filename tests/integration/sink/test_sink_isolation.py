@@ -76,7 +76,6 @@ def test_a_reader_without_a_key_sees_old_or_new_never_between(sink: SinkDatabase
     assert all(is_whole(row) for row in reader.seen), reader.seen
 
 
-@pytest.mark.xfail(strict=True, reason="the swap locks table, then view; readers lock view, then table: 40P01")
 def test_a_reader_through_a_view_sees_old_or_new_and_never_an_error(
     sink: SinkDatabase, connection: SinkConnection
 ) -> None:
@@ -90,7 +89,6 @@ def test_a_reader_through_a_view_sees_old_or_new_and_never_an_error(
 
 
 @pytest.mark.usefixtures("quiet")
-@pytest.mark.xfail(strict=True, reason="a reader that waits for the table holds the view: 40P01 after a second")
 def test_a_view_makes_nobody_wait_for_a_deadlock(
     sink: SinkDatabase, connection: SinkConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,7 +312,6 @@ def test_a_stream_of_the_run_that_still_loads_another_table_does_not_hinder_a_sw
     ("own", "other"), [("reports", "reports-ui"), ("etl-cli orders run 1", "etl-cli orders run 12")]
 )
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.xfail(strict=True, reason="each session whose name begins like the run's own is taken for a stream of it")
 def test_a_reader_whose_name_begins_like_the_runs_is_no_stream_of_it(
     sink: SinkDatabase, connection: SinkConnection, own: str, other: str
 ) -> None:
@@ -331,7 +328,6 @@ def test_a_reader_whose_name_begins_like_the_runs_is_no_stream_of_it(
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.xfail(strict=True, reason="the difference that follows a swap is not checked: values are rounded silently")
 def test_a_swap_that_gives_way_never_alters_a_value(sink: SinkDatabase, connection: SinkConnection) -> None:
     """The source's type has become wider; a swap would have brought the new type with it."""
     plan = table_plan({"id": "integer", "name": "text", "total": "numeric(19,4)"}, ["id"])
@@ -342,7 +338,6 @@ def test_a_swap_that_gives_way_never_alters_a_value(sink: SinkDatabase, connecti
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.xfail(strict=True, reason="the difference that follows a swap is not checked: 42703 without a remedy")
 def test_a_swap_that_gives_way_over_a_missing_column_says_what_to_do(
     sink: SinkDatabase, connection: SinkConnection
 ) -> None:
@@ -382,7 +377,6 @@ def test_what_came_to_hang_on_the_target_during_the_load_is_kept(
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.xfail(strict=True, reason="what cannot change is waited for as long as what can: the whole patience")
 def test_what_can_never_be_swapped_is_not_waited_for(
     connection: SinkConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -398,7 +392,6 @@ def test_what_can_never_be_swapped_is_not_waited_for(
 # the first creation
 
 
-@pytest.mark.xfail(strict=True, reason="a create asks for no older snapshots: a reader sees a part of the rows")
 def test_a_snapshot_from_the_middle_of_the_load_sees_nothing_of_a_new_table_or_all(
     sink: SinkDatabase, connection: SinkConnection
 ) -> None:
@@ -444,7 +437,6 @@ def test_two_tables_become_visible_at_once(sink: SinkDatabase, connection: SinkC
 
 
 @pytest.mark.usefixtures("quiet")
-@pytest.mark.xfail(strict=True, reason="each swap holds its table and wants the other's for the view: 40P01")
 def test_two_tables_under_one_view_become_visible_at_once(sink: SinkDatabase, connection: SinkConnection) -> None:
     plans = [changed(PLAN, target_name=name) for name in ("one", "two")]
     for plan in plans:

@@ -62,7 +62,6 @@ def test_making_it_twice_changes_nothing(connection: SinkConnection) -> None:
     assert connection.execute("SELECT * FROM etl.migrations").fetchall() == before
 
 
-@pytest.mark.xfail(strict=True, reason="to_regclass still believes its cache after the wait: 42P07")
 def test_five_that_come_at_once_make_it_once(sink: SinkDatabase) -> None:
     def make(_: int) -> None:
         with sink.open() as connection:
@@ -317,9 +316,6 @@ def test_the_runs_of_other_pipelines_are_left_alone(ledger: Ledger, connection: 
     assert rescue(connection, "orders") == []
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the run is visible before its lock is held: another host's rescue may come between"
-)
 def test_a_run_that_has_just_begun_is_never_taken_for_dead(sink: SinkDatabase, connection: SinkConnection) -> None:
     ledger = Ledger(connection)
     ledger.register("orders", "7f3a9c1e")

@@ -229,7 +229,6 @@ def test_any_amount_arrives_as_it_was(connection: SinkConnection, task: TaskId, 
     )
 
 
-@pytest.mark.xfail(strict=True, reason="the bytes are UTF-8, the server takes them for LATIN1: altered silently")
 def test_text_arrives_as_it_was_whatever_encoding_the_role_has(sink: SinkDatabase, task: TaskId) -> None:
     with sink.connect(SUPERUSER) as admin:
         admin.execute(f"ALTER ROLE etl_user IN DATABASE {sink.database} SET client_encoding = 'LATIN1'")

@@ -107,7 +107,6 @@ def test_two_tables_of_long_names_are_loaded_at_once(connection: SinkConnection)
         build_key(connection, plan, shadow)
 
 
-@pytest.mark.xfail(strict=True, reason="the keys' names meet after the cut, the second table is never created: 42P07")
 def test_two_tables_whose_keys_names_would_meet_are_both_created(connection: SinkConnection) -> None:
     for end in "ab":
         plan = table_plan([column_plan("id", "integer", nullable=False)], ["id"], target="x" * 58 + end)

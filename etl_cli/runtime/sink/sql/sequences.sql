@@ -5,5 +5,6 @@ FROM pg_attribute AS a,
 WHERE a.attrelid = to_regclass(%(table)s)
   AND a.attnum > 0
   AND NOT a.attisdropped
+  AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
   AND s.name IS NOT NULL
   AND has_sequence_privilege(s.name, 'UPDATE')
