@@ -5,8 +5,10 @@ python -m benchmarks.executemany TABLE SOURCES SINK_PORT
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import multiprocessing
+import struct
 import sys
 import time
 
@@ -29,12 +31,18 @@ def copy_shard(table: str, number: int, source: str, sink_port: int) -> None:
     names = COLUMNS[table]
     marks = ", ".join(["%s"] * (len(names) + 1))
     insert = f"INSERT INTO plain_{table} ({', '.join(names)}, shard) VALUES ({marks})"
-    connection.add_output_converter(-155, lambda raw: None)
+    connection.add_output_converter(-155, _datetimeoffset)
     cursor = connection.execute(f"SELECT {', '.join(names)} FROM dbo.{table}")
     with psycopg.connect(SINK.format(port=sink_port)) as sink:
         while rows := cursor.fetchmany(FETCH_ROWS):
             sink.cursor().executemany(insert, [(*row, f"shard{number}") for row in rows])
             sink.commit()
+
+
+def _datetimeoffset(raw: bytes) -> dt.datetime:
+    year, month, day, hour, minute, second, nanoseconds, hours, minutes = struct.unpack("<6hI2h", raw)
+    zone = dt.timezone(dt.timedelta(hours=hours, minutes=minutes))
+    return dt.datetime(year, month, day, hour, minute, second, nanoseconds // 1000, zone)
 
 
 def main() -> None:

@@ -25,6 +25,9 @@ LOCK_PATIENCE = "500ms"
 """How long one try waits for a lock: new readers queue behind it, and a deadlock with one must end here before
 Postgres looks for deadlocks (`deadlock_timeout`, 1 s) and ends the reader instead."""
 
+LOCK_PATIENCE_WITH_AUTOVACUUM = "5s"
+"""Autovacuum gives way to a waiter, but only when Postgres looks for deadlocks."""
+
 
 class NotSwappableError(Exception):
     """The target cannot be swapped, now or later."""
@@ -48,10 +51,12 @@ def swap(
     was committed.
     """
     with connection.transaction():
-        run(connection, f"SET LOCAL lock_timeout = '{LOCK_PATIENCE}'")
         before = read_target(connection, plan.target_schema, plan.target_name)
         _refuse_unswappable(plan, before)
         assert before is not None
+        busy = connection.execute(query("autovacuum_holds"), {"oid": before.oid}).fetchone()
+        patience = LOCK_PATIENCE_WITH_AUTOVACUUM if busy and busy[0] else LOCK_PATIENCE
+        run(connection, f"SET LOCAL lock_timeout = '{patience}'")
         _lock(connection, plan, before)
         target = read_target(connection, plan.target_schema, plan.target_name)
         _refuse_unswappable(plan, target)
