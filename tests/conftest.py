@@ -70,6 +70,13 @@ def sink(databases: Databases) -> Iterator[SinkDatabase]:
         yield database
 
 
+@pytest.fixture(scope="module")
+def shared_sink(databases: Databases) -> Iterator[SinkDatabase]:
+    """One database for the tests of a module that leave nothing in it."""
+    with databases.lend() as database:
+        yield database
+
+
 @pytest.fixture
 def quiet(sink: SinkDatabase, databases: Databases) -> None:
     """Nobody but the test writes to the server."""

@@ -79,21 +79,21 @@ class Databases:
 
     def __init__(self, server: PostgresServer) -> None:
         self._server = server
-        self._admin = server.connect(SUPERUSER, SUPERUSER)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="databases")
+        self._making = ThreadPoolExecutor(1, thread_name_prefix="make-databases")
+        self._dropping = ThreadPoolExecutor(1, thread_name_prefix="drop-databases")
         self._numbers = itertools.count(1)
-        self._next = self._thread.submit(self._create)
+        self._next = self._making.submit(self._create)
         self._drops: list[Future[None]] = []
 
     @contextlib.contextmanager
     def lend(self) -> Iterator[SinkDatabase]:
         """A new database, dropped at the end with whoever is still connected and with its roles."""
         database = self._next.result()
-        self._next = self._thread.submit(self._create)
+        self._next = self._making.submit(self._create)
         try:
             yield database
         finally:
-            self._drops.append(self._thread.submit(self._drop, database.database))
+            self._drops.append(self._dropping.submit(self._drop, database.database))
 
     def settle(self) -> None:
         """Wait until none is being made or dropped: a writer anywhere in a server makes new snapshots look old."""
@@ -103,18 +103,19 @@ class Databases:
 
     def close(self) -> None:
         """Wait for what is under way, and tell what could not be dropped."""
-        self._thread.shutdown()
-        self._admin.close()
-        for drop in self._drops:
-            drop.result()
+        self.settle()
+        self._making.shutdown()
+        self._dropping.shutdown()
 
     def _create(self) -> SinkDatabase:
         name = f"sink{next(self._numbers)}"
-        self._admin.execute(f"CREATE DATABASE {name} OWNER {quote_sink(self._server.user)}")
+        with self._server.connect(SUPERUSER, SUPERUSER) as connection:
+            connection.execute(f"CREATE DATABASE {name} OWNER {quote_sink(self._server.user)}")
         return SinkDatabase("127.0.0.1", self._server.port, name, self._server.user, self._server.password)
 
     def _drop(self, name: str) -> None:
-        self._admin.execute(f"DROP DATABASE {name} WITH (FORCE)")
-        roles = self._admin.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"% {name}"]).fetchall()
-        for (role,) in roles:
-            self._admin.execute(f"DROP ROLE {quote_sink(str(role))}")
+        with self._server.connect(SUPERUSER, SUPERUSER) as connection:
+            connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            roles = connection.execute("SELECT rolname FROM pg_roles WHERE rolname LIKE %s", [f"% {name}"]).fetchall()
+            for (role,) in roles:
+                connection.execute(f"DROP ROLE {quote_sink(str(role))}")

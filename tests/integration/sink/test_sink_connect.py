@@ -27,32 +27,32 @@ def refused(where: SinkDatabase, **changes: Any) -> tuple[SinkError, float]:
     return caught.value, time.monotonic() - began
 
 
-def test_a_wrong_password_is_one_line_with_its_remedy_and_not_tried_again(sink: SinkDatabase) -> None:
-    error, seconds = refused(sink, password="wrong")
+def test_a_wrong_password_is_one_line_with_its_remedy_and_not_tried_again(shared_sink: SinkDatabase) -> None:
+    error, seconds = refused(shared_sink, password="wrong")
     assert "\n" not in str(error)
-    assert f"connecting to 127.0.0.1:{sink.port}/{sink.database} failed" in str(error)
+    assert f"connecting to 127.0.0.1:{shared_sink.port}/{shared_sink.database} failed" in str(error)
     assert 'password authentication failed for user "etl_user"' in str(error)
     assert error.remedy == "check sink.user and sink.password in .env"
     assert (error.sqlstate, error.exit_code) == ("28P01", 1)
     assert seconds < 0.8
 
 
-def test_a_missing_password_is_refused_like_a_wrong_one(sink: SinkDatabase) -> None:
-    error, seconds = refused(sink, password=None, options={"passfile": "/dev/null"})
+def test_a_missing_password_is_refused_like_a_wrong_one(shared_sink: SinkDatabase) -> None:
+    error, seconds = refused(shared_sink, password=None, options={"passfile": "/dev/null"})
     assert error.remedy == "check sink.user and sink.password in .env"
     assert seconds < 0.8
 
 
-def test_an_unknown_database_is_not_tried_again(sink: SinkDatabase) -> None:
-    error, seconds = refused(sink, database="nowhere")
+def test_an_unknown_database_is_not_tried_again(shared_sink: SinkDatabase) -> None:
+    error, seconds = refused(shared_sink, database="nowhere")
     assert 'database "nowhere" does not exist' in str(error)
     assert error.remedy == "create the database, or check sink.database"
     assert seconds < 0.8
 
 
-def test_an_unknown_user_is_not_tried_again(sink: SinkDatabase) -> None:
+def test_an_unknown_user_is_not_tried_again(shared_sink: SinkDatabase) -> None:
     # scram does not tell an unknown user from a wrong password
-    error, seconds = refused(sink, user="nobody here")
+    error, seconds = refused(shared_sink, user="nobody here")
     assert error.sqlstate == "28P01"
     assert seconds < 0.8
 
@@ -76,36 +76,36 @@ def test_a_role_without_login_is_not_tried_again(sink: SinkDatabase) -> None:
     assert error.sqlstate == "28000"
 
 
-def test_an_option_that_libpq_does_not_know_is_not_tried_again(sink: SinkDatabase) -> None:
-    error, seconds = refused(sink, options={"aplication_name": "x"})
+def test_an_option_that_libpq_does_not_know_is_not_tried_again(shared_sink: SinkDatabase) -> None:
+    error, seconds = refused(shared_sink, options={"aplication_name": "x"})
     assert 'invalid connection option "aplication_name"' in str(error)
     assert seconds < 0.8
     assert "sink.options" in error.remedy
 
 
-def test_a_closed_port_is_tried_again_and_names_the_remedy(sink: SinkDatabase) -> None:
+def test_a_closed_port_is_tried_again_and_names_the_remedy(shared_sink: SinkDatabase) -> None:
     port = free_port()
-    error, seconds = refused(sink, port=port)
+    error, seconds = refused(shared_sink, port=port)
     assert "\n" not in str(error)
-    assert f"connecting to 127.0.0.1:{port}/{sink.database} failed" in str(error)
+    assert f"connecting to 127.0.0.1:{port}/{shared_sink.database} failed" in str(error)
     assert error.remedy == "check host and port, and that Postgres is up"
     assert error.sqlstate is None
     assert seconds > 0.8
 
 
-def test_an_unknown_host_names_the_remedy(sink: SinkDatabase) -> None:
-    error, _ = refused(sink, host="nowhere.invalid")
+def test_an_unknown_host_names_the_remedy(shared_sink: SinkDatabase) -> None:
+    error, _ = refused(shared_sink, host="nowhere.invalid")
     assert error.remedy == "check host and port, and that Postgres is up"
 
 
-def test_a_server_that_comes_up_meanwhile_is_reached(sink: SinkDatabase) -> None:
+def test_a_server_that_comes_up_meanwhile_is_reached(shared_sink: SinkDatabase) -> None:
     """A proxy on a fixed port drops the first connection and passes the second on."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-        config = replace(sink.sink(retries=3, retry_delay=0.05), config=sink.config(port=port))
+        config = replace(shared_sink.sink(retries=3, retry_delay=0.05), config=shared_sink.config(port=port))
         import threading
 
-        proxy = threading.Thread(target=_drop_one_then_pass, args=(listener, sink.port), daemon=True)
+        proxy = threading.Thread(target=_drop_one_then_pass, args=(listener, shared_sink.port), daemon=True)
         proxy.start()
         with connect_sink(config, "etl-cli test") as connection:
             assert value(connection, "SELECT 1") == 1
@@ -133,8 +133,8 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
         return
 
 
-def test_a_session_is_set_to_what_a_run_relies_on(sink: SinkDatabase) -> None:
-    with connect_sink(sink.sink(), "etl-cli orders run 7 dbo.orders shard1") as connection:
+def test_a_session_is_set_to_what_a_run_relies_on(shared_sink: SinkDatabase) -> None:
+    with connect_sink(shared_sink.sink(), "etl-cli orders run 7 dbo.orders shard1") as connection:
         shown = {
             name: value(connection, f"SHOW {name}")
             for name in (
@@ -153,22 +153,24 @@ def test_a_session_is_set_to_what_a_run_relies_on(sink: SinkDatabase) -> None:
     }
 
 
-def test_the_settings_outlive_a_rolled_back_transaction(sink: SinkDatabase) -> None:
-    with sink.open() as connection:
+def test_the_settings_outlive_a_rolled_back_transaction(shared_sink: SinkDatabase) -> None:
+    with shared_sink.open() as connection:
         with pytest.raises(psycopg.errors.DivisionByZero), connection.transaction():
             connection.execute("SELECT 1/0")
         assert value(connection, "SHOW lock_timeout") == "10s"
 
 
-def test_a_long_application_name_is_cut_not_refused(sink: SinkDatabase) -> None:
-    with connect_sink(sink.sink(), "etl-cli " + "x" * 100) as connection:
+def test_a_long_application_name_is_cut_not_refused(shared_sink: SinkDatabase) -> None:
+    with connect_sink(shared_sink.sink(), "etl-cli " + "x" * 100) as connection:
         assert len(value(connection, "SHOW application_name")) == 63
         name_session(connection, "etl-cli " + "y" * 100)
         assert value(connection, "SHOW application_name") == "etl-cli " + "y" * 55
 
 
-def test_further_keywords_of_libpq_are_handed_on(sink: SinkDatabase) -> None:
-    with connect_sink(sink.sink(options={"options": "-c work_mem=7MB", "keepalives_idle": 7}), "x") as connection:
+def test_further_keywords_of_libpq_are_handed_on(shared_sink: SinkDatabase) -> None:
+    with connect_sink(
+        shared_sink.sink(options={"options": "-c work_mem=7MB", "keepalives_idle": 7}), "x"
+    ) as connection:
         assert value(connection, "SHOW work_mem") == "7MB"
 
 
@@ -216,8 +218,8 @@ def test_a_refused_session_leaves_no_connection_open(sink: SinkDatabase) -> None
         ("DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '23505'; END $$", False),
     ],
 )
-def test_an_error_is_transient_by_its_sqlstate(sink: SinkDatabase, statement: str, transient: bool) -> None:
-    with sink.connect() as connection, pytest.raises(psycopg.Error) as caught:
+def test_an_error_is_transient_by_its_sqlstate(shared_sink: SinkDatabase, statement: str, transient: bool) -> None:
+    with shared_sink.connect() as connection, pytest.raises(psycopg.Error) as caught:
         connection.execute(statement)
     assert is_transient(caught.value) is transient
 
@@ -226,16 +228,16 @@ def test_other_errors_are_not_transient() -> None:
     assert not is_transient(ValueError("x"))
 
 
-def test_a_translated_error_says_what_was_done_what_postgres_said_and_what_to_do(sink: SinkDatabase) -> None:
-    with sink.connect() as connection, pytest.raises(psycopg.Error) as caught:
+def test_a_translated_error_says_what_was_done_what_postgres_said_and_what_to_do(shared_sink: SinkDatabase) -> None:
+    with shared_sink.connect() as connection, pytest.raises(psycopg.Error) as caught:
         connection.execute("DO $$ BEGIN RAISE EXCEPTION 'said' USING ERRCODE = '42501', DETAIL = 'more'; END $$")
     error = translate(caught.value, "doing it")
     assert str(error) == "sink: doing it failed: said (more): grant the right to the sink user"
     assert error.sqlstate == "42501"
 
 
-def test_a_statement_that_is_ended_from_outside_says_so(sink: SinkDatabase) -> None:
-    with sink.open() as connection, sink.connect(SUPERUSER) as other:
+def test_a_statement_that_is_ended_from_outside_says_so(shared_sink: SinkDatabase) -> None:
+    with shared_sink.open() as connection, shared_sink.connect(SUPERUSER) as other:
         other.execute("SELECT pg_terminate_backend(%s)", [connection.info.backend_pid])
         with pytest.raises(psycopg.OperationalError) as caught:
             connection.execute("SELECT 1")

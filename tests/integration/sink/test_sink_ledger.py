@@ -277,6 +277,11 @@ def test_a_chunk_of_an_unknown_task_is_refused(connection: SinkConnection, task:
 # abandoned runs
 
 
+def nobody_holds_a_run(connection: SinkConnection) -> bool:
+    """Whether the server has noticed that the sessions of runs have ended."""
+    return bool(value(connection, "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'") == 0)
+
+
 def test_a_run_whose_session_has_ended_is_found_and_tidied(sink: SinkDatabase, connection: SinkConnection) -> None:
     with sink.open() as dead:
         ledger = Ledger(dead)
@@ -287,6 +292,7 @@ def test_a_run_whose_session_has_ended_is_found_and_tidied(sink: SinkDatabase, c
         dead.execute(f'CREATE TABLE public."a b__etl_{run_id}_0" (); CREATE TABLE etl.x__etl_{run_id}_1 ()')
         dead.execute(f"CREATE TABLE public.x__etl_{run_id}_0_mine (); CREATE TABLE public.x__etl_{run_id}9_0 ()")
         assert rescue(connection, "orders") == []
+    wait_until(lambda: nobody_holds_a_run(connection))
     assert rescue(connection, "orders") == [run_id]
     assert rescue(connection, "orders") == []
     assert row(connection, "runs", "state, error") == ("interrupted", "the process ended without a word")
@@ -304,6 +310,7 @@ def test_the_streams_of_a_dead_run_are_ended_and_no_others(sink: SinkDatabase, c
         sink.open(f"etl-cli orders run {run_id} dbo.orders shard1") as stream,
         sink.open(f"etl-cli orders run {run_id}1 dbo.orders shard1") as other,
     ):
+        wait_until(lambda: nobody_holds_a_run(connection))
         assert rescue(connection, "orders") == [run_id]
         with pytest.raises(psycopg.errors.AdminShutdown):
             stream.execute("SELECT 1")

@@ -29,8 +29,15 @@ SHADOW = Shadow("public", "orders__etl_1_0")
 
 
 @pytest.fixture
+def sink(shared_sink: SinkDatabase) -> SinkDatabase:
+    """One database for all tests here; `task` begins anew in it."""
+    return shared_sink
+
+
+@pytest.fixture
 def task(connection: SinkConnection) -> TaskId:
     ledger = Ledger(connection)
+    connection.execute(f"DROP TABLE IF EXISTS {SHADOW.quoted}; DELETE FROM etl.runs")
     ledger.register("orders", "7f3a9c1e")
     task = TaskId(ledger.start_run("orders", "abc", "test"), "dbo.orders", "shard1")
     ledger.add_tasks([(task, "public.orders", "replace")])
@@ -230,10 +237,14 @@ def test_any_amount_arrives_as_it_was(connection: SinkConnection, task: TaskId, 
 
 
 def test_text_arrives_as_it_was_whatever_encoding_the_role_has(sink: SinkDatabase, task: TaskId) -> None:
+    role = f"ALTER ROLE etl_user IN DATABASE {sink.database}"
     with sink.connect(SUPERUSER) as admin:
-        admin.execute(f"ALTER ROLE etl_user IN DATABASE {sink.database} SET client_encoding = 'LATIN1'")
-        with sink.open() as connection:
-            loaded(connection, task, "text", pa.array(["Grüße"], pa.large_string()))
+        admin.execute(f"{role} SET client_encoding = 'LATIN1'")
+        try:
+            with sink.open() as connection:
+                loaded(connection, task, "text", pa.array(["Grüße"], pa.large_string()))
+        finally:
+            admin.execute(f"{role} RESET client_encoding")
         assert value(admin, f"SELECT x FROM {SHADOW.quoted}") == "Grüße"
 
 

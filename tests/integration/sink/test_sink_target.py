@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import astuple
 
 import pytest
@@ -9,7 +10,15 @@ import pytest
 from etl_cli.runtime.planning import has_xml
 from etl_cli.runtime.sink.connect import SinkConnection
 from etl_cli.runtime.sink.target import Target, read_target
+from tests.support.database import SinkDatabase
 from tests.support.publishing import value
+
+
+@pytest.fixture
+def connection(shared_sink: SinkDatabase) -> Iterator[SinkConnection]:
+    """In a transaction that is rolled back."""
+    with shared_sink.open() as connection, connection.transaction(force_rollback=True):
+        yield connection
 
 
 def target_of(connection: SinkConnection, statement: str, name: str = "t") -> Target:
@@ -67,8 +76,11 @@ TYPES = (
 )
 
 
-def test_every_type_that_is_planned_is_spelled_like_the_plan(connection: SinkConnection) -> None:
-    types = [*TYPES, "xml"] if has_xml(connection) else TYPES
+def test_every_type_that_is_planned_is_spelled_like_the_plan(
+    shared_sink: SinkDatabase, connection: SinkConnection
+) -> None:
+    with shared_sink.open() as other:
+        types = [*TYPES, "xml"] if has_xml(other) else TYPES
     columns = ", ".join(f"c{number} {kind}" for number, kind in enumerate(types))
     target = target_of(connection, f"CREATE TABLE t ({columns})")
     assert [column.type for column in target.columns] == list(types)
