@@ -1,4 +1,4 @@
-"""A task as it is handed to a worker, and what comes back. Imports no driver and no Arrow."""
+"""A task as it is handed to a worker, and what comes back. Imports no Arrow: the run's own process needs none."""
 
 from __future__ import annotations
 

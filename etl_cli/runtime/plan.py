@@ -1,6 +1,6 @@
 """Resolves what a run will do, before it does anything: configuration + catalogues -> plan.
 
-Pure: it reads no database. All problems are collected, each with its remedy.
+It decides and reads nothing: no database is asked here. All problems are collected, each with its remedy.
 """
 
 from __future__ import annotations

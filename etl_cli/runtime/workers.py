@@ -33,7 +33,7 @@ from etl_cli.runtime.progress import Moved
 _CLOSE_S = 5.0
 
 PRELOADED = [__name__, "etl_cli.runtime.preload"]
-"""What the server imports before it forks; the run's own process needs neither Arrow nor the driver."""
+"""What the server imports before it forks; the run's own process needs neither Arrow nor its reader."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Reads and writes the ledger; every statement on its tables stands here or in chunks.py."""
+"""Reads and writes the ledger; every statement on its tables stands here, in chunks.py or in rescue.py."""
 
 from __future__ import annotations
 
