@@ -107,7 +107,7 @@ def translate(error: psycopg.Error, doing: str) -> SinkError:
 def _state_in(text: str) -> str | None:
     """A refused login carries no SQLSTATE in libpq: its text tells.
 
-    What the server itself refuses (FATAL) stays refused, unless it is only starting, stopping or full.
+    Only what is known to stay refused is permanent; what a server or a pooler says besides may pass.
     """
     if "too many" in text or "remaining connection slots" in text:
         return "53300"
@@ -123,12 +123,13 @@ def _state_in(text: str) -> str | None:
         return "28000"
     if "database" in text and "does not exist" in text:
         return "3D000"
-    return "28000" if "FATAL:" in text else None
+    return None
 
 
 def _opened(sink: Sink, application: str) -> SinkConnection:
     config = sink.config
     keywords: dict[str, Any] = {
+        **{name: plain(value) for name, value in config.options.items()},
         "host": config.host,
         "port": config.port,
         "user": config.user,
@@ -140,7 +141,6 @@ def _opened(sink: Sink, application: str) -> SinkConnection:
         "keepalives_idle": 30,
         "keepalives_interval": 10,
         "keepalives_count": 3,
-        **{name: plain(value) for name, value in config.options.items()},
     }
     if config.password is not None:
         keywords["password"] = config.password.get_secret_value()

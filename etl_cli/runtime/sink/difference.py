@@ -90,11 +90,19 @@ def _update(connection: SinkConnection, plan: TablePlan, shadow: Shadow, target:
             )
         return _Updated(rows, 0)
     except psycopg.errors.UniqueViolation:
-        if {column.name for column in target.columns} - set(planned_columns(plan)):
-            raise  # the target's own columns would be lost
+        if not _rows_may_be_reinserted(plan, target):
+            raise
     # values of a unique column have changed places: row by row that cannot be, so the rows make room first
     rows = run(connection, f"DELETE FROM {_target(plan)} AS t USING {shadow.quoted} AS s WHERE {changed}")
     return _Updated(rows, rows)
+
+
+def _rows_may_be_reinserted(plan: TablePlan, target: Target) -> bool:
+    """Whether nobody notices: no column of the target's own, no row that refers to it, no trigger, no rule."""
+    own_columns = {column.name for column in target.columns} - set(planned_columns(plan))
+    referred_to = any(not constraint.own for constraint in target.constraints)
+    watched = any(dependent.view_kind == "-" for dependent in target.dependents)
+    return not (own_columns or referred_to or watched)
 
 
 def _advance_sequences(connection: SinkConnection, plan: TablePlan) -> None:

@@ -5,6 +5,7 @@ Readers see the old rows or the new ones, whatever their isolation level. See do
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -90,7 +91,7 @@ def _create(connection: SinkConnection, plan: TablePlan, shadow: Shadow, planned
                 run(connection, key)
             set_comments(connection, plan)
             record(connection)
-        drop_shadow(connection, shadow)
+        _tidy(connection, shadow)
     return Published("create", planned.why)
 
 
@@ -141,8 +142,14 @@ def _difference(connection: SinkConnection, plan: TablePlan, shadow: Shadow, why
         run(connection, _SEE_ALL_ROWS)
         counts = apply_difference(connection, plan, shadow, target)
         record(connection)
-    drop_shadow(connection, shadow)
+    _tidy(connection, shadow)
     return Published("difference", why, *counts)
+
+
+def _tidy(connection: SinkConnection, shadow: Shadow) -> None:
+    """The rows are visible: a shadow that somebody reads just now is no reason to call that a failure."""
+    with contextlib.suppress(psycopg.Error):
+        drop_shadow(connection, shadow)
 
 
 _SEE_ALL_ROWS = "SET LOCAL row_security = off"

@@ -176,6 +176,9 @@ def _copy_grants(connection: SinkConnection, plan: TablePlan, grants: list[tuple
     for grantee, privilege, _ in given:
         if (grantee, privilege) not in {(name, right) for name, right, _ in grants}:
             run(connection, f"REVOKE {privilege} ON {_target(plan)} FROM {_role(grantee)}")
+    for grantee, privilege, grantable in given:
+        if grantable and (grantee, privilege, False) in grants:
+            run(connection, f"REVOKE GRANT OPTION FOR {privilege} ON {_target(plan)} FROM {_role(grantee)}")
     for grantee, privilege, grantable in grants:
         if (grantee, privilege, grantable) not in given:
             option = " WITH GRANT OPTION" if grantable else ""

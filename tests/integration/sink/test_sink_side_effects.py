@@ -23,7 +23,6 @@ SWAPPED = [(1, "two", 1), (2, "one", 2), (3, "three", 3)]
 
 
 @pytest.mark.parametrize("action", ["CASCADE", "SET NULL"])
-@pytest.mark.xfail(strict=True, reason="the rows are deleted to make room, and with them what refers to them")
 def test_rows_that_refer_to_a_row_that_stays_are_left_alone(connection: SinkConnection, action: str) -> None:
     """Two values of a unique column change places, while another table refers to the rows."""
     connection.execute(
@@ -38,7 +37,6 @@ def test_rows_that_refer_to_a_row_that_stays_are_left_alone(connection: SinkConn
     assert rows_of(connection, "items") == [(1,), (2,), (3,)]
 
 
-@pytest.mark.xfail(strict=True, reason="the rows are deleted to make room: a trigger is told of deletions")
 def test_a_trigger_is_not_told_of_deletions_that_are_none(connection: SinkConnection) -> None:
     connection.execute(
         "ALTER TABLE orders ADD CONSTRAINT one_name UNIQUE (name); CREATE TABLE log (id int);"
@@ -62,7 +60,6 @@ def test_rows_that_refer_to_a_row_that_goes_follow_their_own_rule(connection: Si
     assert rows_of(connection, "items", "at") == [(None, 1), (2, 2)]
 
 
-@pytest.mark.xfail(strict=True, reason="a right without the option is taken for the same right with it")
 def test_a_swap_gives_no_grant_option_that_the_target_had_not(sink: SinkDatabase, connection: SinkConnection) -> None:
     reader = sink.role("reader")
     connection.execute(f'GRANT SELECT ON orders TO "{reader}"')
@@ -74,7 +71,6 @@ def test_a_swap_gives_no_grant_option_that_the_target_had_not(sink: SinkDatabase
     assert value(connection, f"SELECT has_table_privilege('{reader}', 'orders', 'SELECT')")
 
 
-@pytest.mark.xfail(strict=True, reason="the shadow's DROP comes after the commit, its failure is told as the publish's")
 def test_rows_that_are_visible_are_never_told_as_failed(sink: SinkDatabase, connection: SinkConnection) -> None:
     """Somebody looks at the shadow, so that it cannot be dropped at once."""
     apply = planned(connection, DIFFERENCE)
@@ -86,9 +82,6 @@ def test_rows_that_are_visible_are_never_told_as_failed(sink: SinkDatabase, conn
     assert rows_of(connection) == NEW
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an option of the sink may name the session like somebody's: no reader is seen then"
-)
 def test_a_name_that_the_options_give_hides_no_reader(
     sink: SinkDatabase, connection: SinkConnection, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -46,7 +46,6 @@ def test_what_passes_is_tried_again(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PASSES_TOO)
-@pytest.mark.xfail(strict=True, reason="every FATAL that is not known is taken for permanent")
 def test_what_a_server_says_that_will_come_back_is_tried_again(name: str) -> None:
     assert is_transient(psycopg.OperationalError(ADDRESS + PASSES_TOO[name]))
 
