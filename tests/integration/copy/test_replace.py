@@ -211,7 +211,12 @@ def test_a_stopped_run_leaves_nothing_behind(
     directory = pipeline({"source": "dbo.orders", "chunk_rows": 500})
     _slow_rows(shards)
     process = subprocess.Popen(
-        directory.command("run"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+        directory.command("run"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        preexec_fn=_hear_interrupts,
     )
     _wait_for_chunks(sink)
     process.send_signal(number)
@@ -247,6 +252,11 @@ def test_a_killed_run_ends_with_its_workers_and_the_next_run_tidies_up(
     assert outcome.totals.rows_loaded == 20_000
     assert rows_of(sink, "SELECT state FROM etl.runs ORDER BY run_id") == [("interrupted",), ("succeeded",)]
     assert leftovers(sink) == []
+
+
+def _hear_interrupts() -> None:
+    """What a shell starts in the background ignores them, and so does all that it starts."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def leftovers(sink: SinkDatabase) -> list[tuple[object, ...]]:
