@@ -54,8 +54,7 @@ def main() -> None:
     directory = Path(tempfile.mkdtemp(prefix="etl-bench-", dir="/var/tmp"))
     directory.chmod(0o755)
     with ExitStack() as stack:
-        sink_port = free_ports(1)[0]
-        stack.enter_context(_postgres(directory / "postgres", sink_port))
+        sink = stack.enter_context(_postgres(directory / "postgres", free_ports(1)[0]))
         if options.source:
             sources = options.source.split(",")
             if not options.seeded:
@@ -65,16 +64,16 @@ def main() -> None:
         print(f"{os.cpu_count()} cores; {len(sources)} shards; {options.pairs} interleaved pairs; source: "
               f"{options.source or 'stand-ins on this machine'}; sink: embedded Postgres on this machine")  # fmt: skip
         for table, count in rows.items():
-            _bench(table, count, sources, sink_port, directory, options)
+            _bench(table, count, sources, sink, directory, options)
 
 
 def _bench(
-    table: str, rows: int, sources: Sequence[str], sink_port: int, directory: Path, options: argparse.Namespace
+    table: str, rows: int, sources: Sequence[str], sink: PostgresServer, directory: Path, options: argparse.Namespace
 ) -> None:
     print(f"\n{table}: {len(sources)} x {rows:,} rows, {len(COLUMNS[table])} columns")
-    commands = {"product": _product(table, sources, sink_port, directory)}
+    commands = {"product": _product(table, sources, sink.port, directory)}
     for name in ("bare", "executemany"):
-        commands[name] = [sys.executable, "-m", f"benchmarks.{name}", table, ",".join(sources), str(sink_port)]
+        commands[name] = [sys.executable, "-m", f"benchmarks.{name}", table, ",".join(sources), str(sink.port)]
     if options.no_executemany:
         del commands["executemany"]
     for name in ("bare", "product"):  # a first time that does not count: it fills the caches of both servers
@@ -83,12 +82,21 @@ def _bench(
     for number in range(options.pairs):
         for name in ("bare", "product", "executemany"):
             if name in commands and not (name == "executemany" and number >= options.executemany_pairs):
+                _settle(sink)
                 results[name].append(_measure(commands[name]))
                 assert results[name][-1].rows == rows * len(sources), (name, results[name][-1])
     _print_results(results)
     if options.memory:
         measured = _measure(commands["product"], memory=True)
         print(f"  peak memory of the product's processes (PSS, summed): {measured.peak_mb:.0f} MB {measured.parts_mb}")
+
+
+def _settle(sink: PostgresServer) -> None:
+    """Have the sink write and vacuum what the last command left, so that the next one does not pay for it."""
+    with sink.connect("postgres", "postgres") as connection:
+        connection.execute("CHECKPOINT")
+        while connection.execute("SELECT FROM pg_stat_activity WHERE backend_type = 'autovacuum worker'").fetchone():
+            time.sleep(0.2)
 
 
 def _print_results(results: dict[str, list[Measured]]) -> None:
@@ -156,11 +164,11 @@ def _product(table: str, sources: Sequence[str], sink_port: int, directory: Path
 
 
 @contextmanager
-def _postgres(directory: Path, port: int) -> Iterator[None]:
+def _postgres(directory: Path, port: int) -> Iterator[PostgresServer]:
     server = PostgresServer(directory, port, settings={"shared_buffers": "512MB", "max_wal_size": "8GB"})
     server.start()
     try:
-        yield
+        yield server
     finally:
         server.stop()
 

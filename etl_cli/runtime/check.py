@@ -17,7 +17,8 @@ from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.ledger.migrate import ledger_errors
 from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.pending import refused, waiting
-from etl_cli.runtime.plan import Plan, TablePlan, make_plan
+from etl_cli.runtime.plan import Plan, TablePlan
+from etl_cli.runtime.planner import make_plan
 from etl_cli.runtime.planning import Resolved, resolve, shards_of, sink_of
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, translate
 from etl_cli.runtime.source.catalogue import Catalogue, read_catalogue

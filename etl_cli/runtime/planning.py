@@ -12,7 +12,8 @@ from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import EtlError, PlanError, SourceError
 from etl_cli.runtime.job import READ_COMMITTED, SNAPSHOT
 from etl_cli.runtime.pending import refused
-from etl_cli.runtime.plan import Plan, TablePlan, make_plan
+from etl_cli.runtime.plan import Plan, TablePlan
+from etl_cli.runtime.planner import make_plan
 from etl_cli.runtime.sink.apply import Apply, decide
 from etl_cli.runtime.sink.connect import Sink, SinkConnection
 from etl_cli.runtime.sink.target import read_target

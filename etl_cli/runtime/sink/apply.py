@@ -86,14 +86,15 @@ def _own_parts(plan: TablePlan, target: Target) -> Iterator[str]:
 
 def _changed_under_a_view(plan: TablePlan, target: Target) -> str:
     """A view keeps the types of its columns: it cannot be re-made over a column of another type."""
-    if not target.dependents:
-        return ""
     types = planned_columns(plan)
     for column in target.columns:
         wanted = types.get(column.name)
-        if wanted is not None and wanted != column.type:
-            view = target.dependents[0].description
-            return f"{plan.target}.{column.name} is {column.type}, the source wants {wanted}: drop {view}, then run"
+        if wanted is None or wanted == column.type:
+            continue
+        for view in target.dependents:
+            if view.columns is None or column.name in view.columns:
+                told = f"{plan.target}.{column.name} is {column.type}, the source wants {wanted}"
+                return f"{told}: drop {view.description}, then run"
     return ""
 
 

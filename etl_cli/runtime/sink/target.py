@@ -56,6 +56,8 @@ class Dependent:
     view_oid: int
     description: str
     is_ours: bool = True
+    columns: tuple[str, ...] | None = None
+    """The target's columns that a view reads; None where it names none (count(*), whole rows)."""
 
 
 @dataclass(frozen=True)
@@ -106,6 +108,6 @@ def read_target(connection: SinkConnection, schema: str, name: str) -> Target | 
         tuple(TargetColumn(*r) for r in columns),
         tuple(TargetConstraint(r[0], r[1], r[2], tuple(r[3]), *r[4:]) for r in constraints),
         tuple(TargetIndex(*r) for r in indexes),
-        tuple(Dependent(*r) for r in dependents),
+        tuple(Dependent(r[0], r[1], r[2], r[3], tuple(r[4]) if r[4] else None) for r in dependents),
         lacks_identity,
     )

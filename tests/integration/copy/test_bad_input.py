@@ -124,7 +124,7 @@ def test_no_rights_on_the_sink(loaded: PipelineDirectory, sink: SinkDatabase, un
 def test_an_unsupported_type(shards: Shards, loaded: PipelineDirectory, untouched: Callable[[], None]) -> None:
     if shards[0].server.standin is None:
         pytest.skip("every type of a real server has its row in the table")
-    from etl_cli.runtime.plan import make_plan
+    from etl_cli.runtime.planner import make_plan
     from tests.support.catalogues import catalogue_with_type
 
     _, problems, _ = make_plan(loaded_config(loaded), [catalogue_with_type("shard1", "cursor")])

@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from etl_cli.runtime.plan import Plan, TablePlan, make_plan, split_name
+from etl_cli.runtime.expansion import split_name
+from etl_cli.runtime.plan import Plan, TablePlan
+from etl_cli.runtime.planner import make_plan
 from etl_cli.runtime.source.catalogue import Catalogue, SourceTable
 from tests.support.plans import catalogue, config_of, source_table
 

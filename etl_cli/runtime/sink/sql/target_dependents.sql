@@ -7,13 +7,15 @@ WITH parts AS (
     JOIN pg_class AS c ON t.oid = c.reltype OR t.typelem = c.reltype
     WHERE c.oid = %(oid)s
 )
-SELECT DISTINCT
+SELECT
        coalesce(view.relkind::text, '-') AS view_kind,
        coalesce(view.oid::bigint, 0) AS view_oid,
        pg_describe_object(d.classid, d.objid, 0) AS description,
-       coalesce(pg_has_role(view.relowner, 'USAGE'), true) AS is_ours
+       bool_and(coalesce(pg_has_role(view.relowner, 'USAGE'), true)) AS is_ours,
+       array_agg(shown.attname::text) FILTER (WHERE d.refobjsubid > 0) AS columns
 FROM pg_depend AS d
 JOIN parts AS p ON p.classid = d.refclassid AND p.objid = d.refobjid
+LEFT JOIN pg_attribute AS shown ON shown.attrelid = %(oid)s AND shown.attnum = d.refobjsubid
 LEFT JOIN pg_rewrite AS r ON d.classid = 'pg_rewrite'::regclass AND r.oid = d.objid
 LEFT JOIN pg_class AS view ON view.oid = r.ev_class AND view.oid <> %(oid)s
 WHERE d.deptype <> 'i'
@@ -22,4 +24,5 @@ WHERE d.deptype <> 'i'
            AND EXISTS (SELECT FROM pg_class AS own WHERE own.oid = d.objid AND own.relkind IN ('i', 't')))
   AND NOT EXISTS (SELECT FROM pg_trigger AS t
                   WHERE d.classid = 'pg_trigger'::regclass AND t.oid = d.objid AND t.tgisinternal)
+GROUP BY 1, 2, 3
 ORDER BY description

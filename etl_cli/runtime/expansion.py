@@ -1,0 +1,53 @@
+"""Which tables the entries of `tables` name: patterns are resolved against what the shards have. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from fnmatch import fnmatchcase
+
+from etl_cli.runtime.config.model import TableConfig
+from etl_cli.runtime.source.catalogue import Catalogue
+
+_PARTS = re.compile(r"\[(?:[^\]]|\]\])*\]|[^.\[]+")
+
+
+def split_name(source: str) -> tuple[str, str]:
+    """`dbo.orders` -> ("dbo", "orders"); without a schema it is dbo; brackets may stand around either.
+
+    As in T-SQL a dot within brackets is one of the name, and a doubled closing bracket is one.
+    """
+    parts = [part[1:-1].replace("]]", "]") if part.startswith("[") else part for part in _PARTS.findall(source)]
+    return (parts[-2], parts[-1]) if len(parts) > 1 else ("dbo", parts[-1])
+
+
+def expand(
+    tables: Sequence[TableConfig], catalogues: Sequence[Catalogue], problems: list[str]
+) -> list[tuple[TableConfig, tuple[str, str]]]:
+    """Every configured table by name, patterns resolved against what the shards have.
+
+    A table that an entry names itself is left out of the patterns beside it.
+    """
+    named = {tuple(part.lower() for part in split_name(t.source)) for t in tables if not t.is_pattern}
+    seen: dict[tuple[str, str], tuple[str, str]] = {}
+    for catalogue in catalogues:
+        for name, found in catalogue.tables.items():
+            if not found.is_view:
+                seen.setdefault((name[0].lower(), name[1].lower()), name)
+    result: list[tuple[TableConfig, tuple[str, str]]] = []
+    for table in tables:
+        if not table.is_pattern:
+            result.append((table, split_name(table.source)))
+            continue
+        matching = [name for folded, name in sorted(seen.items()) if _matches(name, table) and folded not in named]
+        if not matching and catalogues:
+            problems.append(f"{table.source}: no table matches; see what is there with SELECT name FROM sys.tables")
+        result += [(table, name) for name in matching]
+    return result
+
+
+def _matches(name: tuple[str, str], table: TableConfig) -> bool:
+    def fits(pattern: str) -> bool:
+        return all(fnmatchcase(n.lower(), p.lower()) for n, p in zip(name, split_name(pattern), strict=True))
+
+    return fits(table.source) and not any(fits(pattern) for pattern in table.exclude)

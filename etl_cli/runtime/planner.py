@@ -1,0 +1,283 @@
+"""Resolves what a run will do, before it does anything: configuration + catalogues -> plan.
+
+It decides and reads nothing: no database is asked here. All problems are collected, each with its remedy.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from etl_cli.runtime.config.model import Config, TableConfig
+from etl_cli.runtime.expansion import expand
+from etl_cli.runtime.names import collisions, cut, fold
+from etl_cli.runtime.plan import ColumnPlan, Plan, TablePlan
+from etl_cli.runtime.source.catalogue import Catalogue, SourceColumn, SourceTable
+from etl_cli.runtime.type_map import UnsupportedTypeError, can_be_key, is_large, max_bytes, select_expression, sink_type
+
+Problems = list[str]
+
+
+def make_plan(
+    config: Config, catalogues: Sequence[Catalogue], *, has_xml: bool = True
+) -> tuple[Plan, Problems, Problems]:
+    """The plan, the problems that forbid it, and notes that an operator should know.
+
+    `catalogues` holds one for every shard that answered.
+    """
+    problems: Problems = []
+    notes: Problems = []
+    tables: list[TablePlan] = []
+    expanded = expand(config.tables, catalogues, problems)
+    problems += _named_twice([name for _, name in expanded])
+    for table, name in expanded:
+        planned = _TablePlanner(config, table, name, catalogues, has_xml).plan()
+        problems += planned.problems
+        notes += planned.notes
+        if planned.result is not None:
+            tables.append(planned.result)
+    problems += _target_collisions(tables)
+    return Plan(config.name, tuple(c.shard for c in catalogues), tuple(tables)), problems, notes
+
+
+def _target_collisions(tables: Sequence[TablePlan]) -> Problems:
+    sources: dict[str, list[str]] = {}
+    for table in tables:
+        sources.setdefault(table.target, []).append(table.source)
+    return [
+        f"{' and '.join(sorted(meeting))} would share the target {target}: give one of them its own `target`"
+        for target, meeting in sources.items()
+        if len(set(meeting)) > 1
+    ]
+
+
+def _named_twice(names: Sequence[tuple[str, str]]) -> Problems:
+    folded = [(schema.lower(), name.lower()) for schema, name in names]
+    twice = sorted({".".join(name) for name in folded if folded.count(name) > 1})
+    return [f"{name} is named twice under `tables`: a run copies a table once; keep one entry" for name in twice]
+
+
+class _TablePlanner:
+    """Plans one table; keeps its problems and notes beside the result."""
+
+    def __init__(
+        self,
+        config: Config,
+        table: TableConfig,
+        name: tuple[str, str],
+        catalogues: Sequence[Catalogue],
+        has_xml: bool,
+    ) -> None:
+        self._config = config
+        self._table = table
+        self._name = name
+        self._catalogues = catalogues
+        self._has_xml = has_xml
+        self.problems: Problems = []
+        self.notes: Problems = []
+        self.result: TablePlan | None = None
+        self._wanted_names: set[str] = set()
+
+    @property
+    def _label(self) -> str:
+        return ".".join(self._name)
+
+    def _problem(self, text: str) -> None:
+        self.problems.append(f"{self._label}: {text}")
+
+    def plan(self) -> _TablePlanner:
+        """Fill `result`, or say in `problems` why there is none."""
+        found = {c.shard: t for c in self._catalogues if (t := c.table(*self._name))}
+        missing = [c.shard for c in self._catalogues if c.shard not in found]
+        if missing:
+            self._problem(
+                f"does not exist (or may not be seen) on {', '.join(missing)}: "
+                "create it there, grant SELECT, or take it out of `tables`"
+            )
+        if not found:
+            return self
+        first = next(iter(found.values()))
+        columns = self._columns(found)
+        key = self._key(found)
+        self._check_names(columns)
+        if self.problems:
+            return self
+        self.result = self._assembled(first, found, columns, key)
+        return self
+
+    def _assembled(
+        self, first: SourceTable, found: Mapping[str, SourceTable], columns: Sequence[ColumnPlan], key: tuple[str, ...]
+    ) -> TablePlan:
+        table = self._table
+        target_of = {column.source: column.target for column in columns}
+        shard_column = cut(fold(table.shard_column, table.names)) if table.shard_column else None
+        target_key = tuple(target_of[name] for name in key)
+        schema, name = self._target(first)
+        return TablePlan(
+            source_schema=first.schema,
+            source_name=first.name,
+            target_schema=schema,
+            target_name=name,
+            mode=table.mode,
+            columns=tuple(columns),
+            key=(*target_key, shard_column) if target_key and shard_column else target_key,
+            order=self._order(found, key),
+            shard_column=shard_column,
+            where=table.where,
+            chunk_rows=table.chunk_rows,
+            chunk_bytes=table.chunk_bytes,
+            apply=table.apply,
+            validate=table.validate_,
+            allow_empty=table.allow_empty,
+            nul_characters=table.nul_characters,
+            comment=first.comment,
+            row_estimates={shard: t.row_estimate for shard, t in found.items()},
+        )
+
+    def _target(self, first: SourceTable) -> tuple[str, str]:
+        """Schema and name in the sink, as Postgres stores them; only a configured target names a schema."""
+        if self._table.target is None:
+            return cut(self._config.sink.schema_), cut(fold(first.name, self._table.names))
+        schema, _, name = self._table.target.rpartition(".")
+        return cut(schema or self._config.sink.schema_), cut(name)
+
+    def _columns(self, found: Mapping[str, SourceTable]) -> list[ColumnPlan]:
+        first_shard, first = next(iter(found.items()))
+        wanted = self._wanted(first)
+        self._wanted_names = {column.name for column in wanted}
+        plans = []
+        for column in wanted:
+            others = {shard: t.column(column.name) for shard, t in found.items()}
+            plan = self._column(column, others, first_shard)
+            if plan:
+                plans.append(plan)
+        self._report_extra_columns(first_shard, first, found)
+        return plans
+
+    def _wanted(self, first: SourceTable) -> list[SourceColumn]:
+        if self._table.columns is None:
+            return list(first.columns)
+        wanted = []
+        for name in self._table.columns:
+            column = first.column(name)
+            if column is None:
+                self._problem(f"has no column {name}: its columns are {', '.join(c.name for c in first.columns)}")
+            else:
+                wanted.append(column)
+        return wanted
+
+    def _report_extra_columns(self, first_shard: str, first: SourceTable, found: Mapping[str, SourceTable]) -> None:
+        if self._table.columns is not None:
+            return
+        for shard, table in found.items():
+            extra = [c.name for c in table.columns if first.column(c.name) is None]
+            if extra:
+                self._problem(
+                    f"columns differ: {shard} has {', '.join(extra)}, {first_shard} has not: "
+                    "make the tables alike, or list the common ones under `columns`"
+                )
+
+    def _column(
+        self, column: SourceColumn, others: Mapping[str, SourceColumn | None], first_shard: str
+    ) -> ColumnPlan | None:
+        lacking = [shard for shard, other in others.items() if other is None]
+        if lacking:
+            self._problem(
+                f"columns differ: {first_shard} has {column.name}, {', '.join(lacking)} has not: "
+                "make the tables alike, or list the common ones under `columns`"
+            )
+            return None
+        types = {}
+        for shard, other in others.items():
+            if other is None:
+                continue
+            try:
+                types[shard] = sink_type(other.type, has_xml=self._has_xml)
+            except UnsupportedTypeError as error:
+                self._problem(f"column {column.name}: {error.message} ({shard}): {error.remedy}")
+                return None
+        if len(set(types.values())) > 1:
+            told = ", ".join(f"{shard} {others[shard].type} -> {kind}" for shard, kind in types.items())  # type: ignore[union-attr]
+            self._problem(f"columns differ: {column.name} is not of one type on all shards ({told}): make them alike")
+            return None
+        return self._column_plan(column, types[first_shard], any(o.nullable for o in others.values() if o))
+
+    def _column_plan(self, column: SourceColumn, kind: str, nullable: bool) -> ColumnPlan:
+        if column.type.name == "xml" and kind == "text":
+            self.notes.append(f"{self._label}: column {column.name} becomes text, the sink is built without XML")
+        return ColumnPlan(
+            source=column.name,
+            target=cut(fold(column.name, self._table.names)),
+            source_type=str(column.type),
+            sink_type=kind,
+            expression=select_expression(column.name, column.type),
+            nullable=nullable,
+            comment=column.comment,
+            text=kind in ("text", "xml", "jsonb"),
+            utf16=column.type.name in ("nchar", "nvarchar", "ntext", "sysname"),
+            large=is_large(column.type),
+            max_bytes=max_bytes(column.type),
+            spatial=column.type.name in ("geography", "geometry"),
+        )
+
+    def _key(self, found: Mapping[str, SourceTable]) -> tuple[str, ...]:
+        """The key's source columns: the configured ones, else the primary key, else ()."""
+        first = next(iter(found.values()))
+        key = []
+        for name in self._table.key or first.primary_key:
+            column = first.column(name)
+            if column is None or column.name not in self._wanted_names:
+                why = "is not copied: add it to `columns`" if column else "does not exist: name the columns under `key`"
+                self._problem(f"key column {name} {why}")
+            else:
+                key.append(column.name)
+                self._check_key_column({shard: c for shard, table in found.items() if (c := table.column(name))})
+        if not key and not self.problems:
+            self.notes.append(f"{self._label}: has no key: copied as one chunk, and not resumable in mid-table")
+        return tuple(key)
+
+    def _check_key_column(self, columns: Mapping[str, SourceColumn]) -> None:
+        first = next(iter(columns.values()))
+        orderless = [shard for shard, column in columns.items() if not can_be_key(column.type)]
+        nullable = [shard for shard, column in columns.items() if column.nullable]
+        if orderless:
+            kind = columns[orderless[0]].type
+            self._problem(f"key column {first.name} is {kind}, which has no order: choose another `key`")
+        elif nullable:
+            self._problem(f"key column {first.name} may be NULL on {', '.join(nullable)}: choose another `key`")
+        elif "_ci" in (first.type.collation or "").lower():
+            self.notes.append(
+                f"{self._label}: key column {first.name} ignores case on the source ({first.type.collation}), "
+                "in Postgres 'a' and 'A' are two keys"
+            )
+
+    def _order(self, found: Mapping[str, SourceTable], key: tuple[str, ...]) -> tuple[str, ...]:
+        """The clustered unique index where every shard has it and all of its columns are copied, else the key.
+
+        A column that may be NULL has no place in the order: a comparison with it is neither true nor false.
+        """
+        clustered = {table.clustered_unique for table in found.values()}
+        if not key or len(clustered) != 1:
+            return key
+        names = next(iter(clustered))
+        columns = [table.column(name) for table in found.values() for name in names]
+        usable = names and all(
+            c is not None and not c.nullable and can_be_key(c.type) and c.name in self._wanted_names for c in columns
+        )
+        return names if usable else key
+
+    def _check_names(self, columns: Sequence[ColumnPlan]) -> None:
+        names = [fold(column.source, self._table.names) for column in columns]
+        shard_column = self._table.shard_column
+        if shard_column:
+            folded = fold(shard_column, self._table.names)
+            if folded in names:
+                self._problem(
+                    f"has a column {folded} of its own: give the shard's another name with `shard_column`, or null"
+                )
+            else:
+                names.append(folded)
+        for short, meeting in collisions(names):
+            self._problem(
+                f"columns {' and '.join(meeting)} are one name in Postgres ({short}): leave one out with `columns`, "
+                "or use names: keep"
+            )
