@@ -11,7 +11,6 @@ from etl_cli.runtime.errors import DataError
 from etl_cli.runtime.ledger.chunks import ChunkId, begin_chunk, complete_chunk
 from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.plan import TablePlan
-from etl_cli.runtime.sink.apply import planned_columns
 from etl_cli.runtime.sink.connect import SinkConnection, translate
 from etl_cli.runtime.sink.shadow import Shadow
 
@@ -44,7 +43,7 @@ class ChunkLoader:
     def __init__(self, connection: SinkConnection, plan: TablePlan, shadow: Shadow) -> None:
         self._connection = connection
         self._plan = plan
-        columns = ", ".join(quote_sink(name) for name in planned_columns(plan))
+        columns = ", ".join(quote_sink(name) for name in plan.target_columns)
         self._statement = f"COPY {shadow.quoted} ({columns}) FROM STDIN (FORMAT BINARY)"
         # A crash of the server may take the last chunks of a shadow, but then rows and ledger rows
         # together: nothing is said to be there that is not. What makes them visible waits for the disk.

@@ -7,6 +7,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 
+LINEAGE = {"_etl_run_id": "bigint", "_etl_loaded_at": "timestamp with time zone"}
+"""The columns that tell which run brought a row, and when."""
+
+DELETED_AT = "_etl_deleted_at"
+"""The column that `soft_delete` fills instead of deleting a row."""
+
 
 @dataclass(frozen=True)
 class ColumnPlan:
@@ -25,6 +31,8 @@ class ColumnPlan:
     large: bool = False
     max_bytes: int = 16
     """What a value may take, by the column's declaration."""
+    collation: str | None = None
+    """The source's collation of a text column."""
     spatial: bool = False
     """Travels as WKB, which does not hold the SRID: that is read beside it."""
 
@@ -51,6 +59,15 @@ class TablePlan:
     validate: str
     allow_empty: bool
     nul_characters: str
+    cursor: str | None = None
+    """The source column along which append and upsert move."""
+    lookback: float = 0
+    contract: str = "evolve"
+    on_bad_row: str = "fail"
+    max_rejects: int = 0
+    soft_delete: bool = False
+    track_changes: bool = False
+    lineage: bool = False
     comment: str | None = None
     row_estimates: Mapping[str, int | None] = field(default_factory=dict)
 
@@ -63,6 +80,19 @@ class TablePlan:
     def target(self) -> str:
         """`schema.table` in the sink."""
         return f"{self.target_schema}.{self.target_name}"
+
+    @property
+    def incremental(self) -> bool:
+        """Whether only rows above a watermark are read, and shown as each chunk commits."""
+        return self.mode in ("append", "upsert", "changes")
+
+    @property
+    def target_columns(self) -> dict[str, str]:
+        """The columns that a load writes and their Postgres types: the source's, the shard's, the lineage's."""
+        columns = {column.target: column.sink_type for column in self.columns}
+        if self.shard_column:
+            columns[self.shard_column] = "text"
+        return columns | (LINEAGE if self.lineage else {})
 
     @property
     def row_bytes(self) -> int:

@@ -10,11 +10,22 @@ from collections.abc import Mapping, Sequence
 from etl_cli.runtime.config.model import Config, TableConfig
 from etl_cli.runtime.expansion import expand
 from etl_cli.runtime.names import collisions, cut, fold
-from etl_cli.runtime.plan import ColumnPlan, Plan, TablePlan
+from etl_cli.runtime.plan import DELETED_AT, LINEAGE, ColumnPlan, Plan, TablePlan
 from etl_cli.runtime.source.catalogue import Catalogue, SourceColumn, SourceTable
-from etl_cli.runtime.type_map import UnsupportedTypeError, can_be_key, is_large, max_bytes, select_expression, sink_type
+from etl_cli.runtime.type_map import (
+    UnsupportedTypeError,
+    can_be_key,
+    is_large,
+    max_bytes,
+    select_expression,
+    sink_type,
+    why_no_cursor,
+)
 
 Problems = list[str]
+
+FIRST_WITH_UTF8 = 15
+"""SQL Server 2019: the first whose collations can turn text into UTF-8."""
 
 
 def make_plan(
@@ -76,6 +87,7 @@ class _TablePlanner:
         self.notes: Problems = []
         self.result: TablePlan | None = None
         self._wanted_names: set[str] = set()
+        self._cursor: str | None = None
 
     @property
     def _label(self) -> str:
@@ -98,6 +110,7 @@ class _TablePlanner:
         first = next(iter(found.values()))
         columns = self._columns(found)
         key = self._key(found)
+        self._check_mode(found, key)
         self._check_names(columns)
         if self.problems:
             return self
@@ -120,7 +133,7 @@ class _TablePlanner:
             mode=table.mode,
             columns=tuple(columns),
             key=(*target_key, shard_column) if target_key and shard_column else target_key,
-            order=self._order(found, key),
+            order=self._order_of_mode(found, key),
             shard_column=shard_column,
             where=table.where,
             chunk_rows=table.chunk_rows,
@@ -129,6 +142,14 @@ class _TablePlanner:
             validate=table.validate_,
             allow_empty=table.allow_empty,
             nul_characters=table.nul_characters,
+            cursor=table.cursor if table.mode in ("append", "upsert") else None,
+            lookback=table.lookback,
+            contract=table.schema_,
+            on_bad_row=table.on_bad_row,
+            max_rejects=table.max_rejects,
+            soft_delete=table.soft_delete,
+            track_changes=table.track_changes,
+            lineage=table.lineage,
             comment=first.comment,
             row_estimates={shard: t.row_estimate for shard, t in found.items()},
         )
@@ -215,6 +236,7 @@ class _TablePlanner:
             text=kind in ("text", "xml", "jsonb"),
             utf16=column.type.name in ("nchar", "nvarchar", "ntext", "sysname"),
             large=is_large(column.type),
+            collation=column.type.collation if kind == "text" else None,
             max_bytes=max_bytes(column.type),
             spatial=column.type.name in ("geography", "geometry"),
         )
@@ -250,6 +272,47 @@ class _TablePlanner:
                 "in Postgres 'a' and 'A' are two keys"
             )
 
+    def _order_of_mode(self, found: Mapping[str, SourceTable], key: tuple[str, ...]) -> tuple[str, ...]:
+        """(cursor, key) for what moves along a cursor, the key for what asks for changes by it."""
+        if self._cursor is not None:
+            return (self._cursor, *(name for name in key if name != self._cursor))
+        return key if self._table.mode == "changes" else self._order(found, key)
+
+    def _check_mode(self, found: Mapping[str, SourceTable], key: tuple[str, ...]) -> None:
+        mode = self._table.mode
+        if mode in ("append", "upsert") and self._table.cursor:
+            self._cursor = self._checked_cursor(found, self._table.cursor)
+        if mode in ("upsert", "sync", "changes") and not key:
+            self._problem(f"mode {mode} needs a key to tell rows apart: name its columns under `key`")
+        if mode == "append" and self._table.lookback and not key:
+            self._problem("a lookback in mode append needs a key, or rows would come twice: name it under `key`")
+        if mode == "changes":
+            others = [shard for shard, table in found.items() if key and set(table.primary_key) != set(key)]
+            if others:
+                self._problem(f"mode changes goes by the primary key, which is another on {', '.join(others)}")
+        if self._config.error_handling.on_shard_failure == "continue" and not self._table.shard_column:
+            self._problem("on_shard_failure: continue needs a shard_column to keep a failed shard's rows apart")
+        if self._table.validate_ == "checksums":
+            old = [c.shard for c in self._catalogues if c.server.major_version < FIRST_WITH_UTF8]
+            if old:
+                self._problem(
+                    f"validate: checksums needs SQL Server 2019 or newer, {', '.join(old)} is older: use counts"
+                )
+
+    def _checked_cursor(self, found: Mapping[str, SourceTable], name: str) -> str | None:
+        columns = {shard: table.column(name) for shard, table in found.items()}
+        first = next(iter(columns.values()))
+        if first is None or first.name not in self._wanted_names:
+            why = "is not copied: add it to `columns`" if first else "does not exist: name another under `cursor`"
+            self._problem(f"cursor column {name} {why}")
+            return None
+        reason = why_no_cursor(first.type)
+        if reason:
+            self._problem(f"cursor column {name} is {first.type}, {reason}: choose another `cursor`, or mode sync")
+        elif any(column is not None and column.nullable for column in columns.values()):
+            self.notes.append(f"{self._label}: cursor column {name} may be NULL: rows without it are never read")
+        return first.name
+
     def _order(self, found: Mapping[str, SourceTable], key: tuple[str, ...]) -> tuple[str, ...]:
         """The clustered unique index where every shard has it and all of its columns are copied, else the key.
 
@@ -276,6 +339,10 @@ class _TablePlanner:
                 )
             else:
                 names.append(folded)
+        own = [*(LINEAGE if self._table.lineage else ()), *((DELETED_AT,) if self._table.soft_delete else ())]
+        for name in own:
+            if name in names:
+                self._problem(f"has a column {name} of its own, which `lineage` and `soft_delete` use: leave it out")
         for short, meeting in collisions(names):
             self._problem(
                 f"columns {' and '.join(meeting)} are one name in Postgres ({short}): leave one out with `columns`, "

@@ -22,7 +22,8 @@ from etl_cli.runtime.planning import Resolved, resolve_or_refuse, shards_of, sin
 from etl_cli.runtime.progress import Progress, TaskProgress
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, translate
 from etl_cli.runtime.sink.publish import Published, publish
-from etl_cli.runtime.sink.shadow import Shadow, create_shadow, drop_shadow, run, shadow_of
+from etl_cli.runtime.sink.queries import execute
+from etl_cli.runtime.sink.shadow import Shadow, create_shadow, drop_shadow, shadow_of
 from etl_cli.runtime.source.driver import missing_libraries, uses_microsoft_driver
 from etl_cli.runtime.spatial import with_srids
 from etl_cli.runtime.workers import Done, Event, Expected, Failed, Pool, Progressed, Started, warm_up
@@ -256,7 +257,7 @@ class _Run:
         """Give the planner statistics of the new rows; autovacuum would, but only later."""
         plan = self._resolved.plan.tables[number]
         with contextlib.suppress(psycopg.Error):
-            run(self._connection, f"ANALYZE {Shadow(plan.target_schema, plan.target_name).quoted}")
+            execute(self._connection, f"ANALYZE {Shadow(plan.target_schema, plan.target_name).quoted}")
 
     def _jobs(self) -> list[Job]:
         return [

@@ -136,6 +136,24 @@ def can_be_key(source: SourceType) -> bool:
     return name not in LARGE_TYPES | {"geography", "geometry", "vector", "sql_variant"} and source.length != -1
 
 
+_CURSORS = frozenset(
+    {
+        *("tinyint", "smallint", "int", "bigint", "decimal", "numeric"),
+        *("date", "datetime", "smalldatetime", "datetime2", "datetimeoffset", "timestamp", "rowversion"),
+    }
+)
+
+
+def why_no_cursor(source: SourceType) -> str:
+    """Why a column of this type cannot be a cursor; "" where it can."""
+    name = source.name.lower()
+    if name == "uniqueidentifier":
+        return "whose values do not grow, and which SQL Server orders by its last bytes first"
+    if name in ("decimal", "numeric") and source.scale:
+        return "which has digits behind the point"
+    return "" if name in _CURSORS else "which has no order that grows with time"
+
+
 def _digits(source: SourceType) -> int:
     """Postgres keeps six digits of a second; the seventh is cut off."""
     return min(6 if source.scale is None else source.scale, 6)

@@ -11,7 +11,7 @@ from psycopg import sql
 
 from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.plan import TablePlan
-from etl_cli.runtime.sink.apply import Apply, decide, planned_columns
+from etl_cli.runtime.sink.apply import Apply, decide
 from etl_cli.runtime.sink.connect import SinkConnection
 from etl_cli.runtime.sink.publish import Published, publish
 from etl_cli.runtime.sink.shadow import Shadow, create_shadow, drop_shadow, shadow_of
@@ -33,7 +33,7 @@ def load(connection: SinkConnection, plan: TablePlan, rows: Rows, apply: Apply) 
         connection.execute("CREATE SCHEMA IF NOT EXISTS etl")
     shadow = shadow_of(plan, apply.how, next(_runs), 0)
     create_shadow(connection, plan, shadow)
-    insert(connection, shadow.quoted, planned_columns(plan), rows)
+    insert(connection, shadow.quoted, plan.target_columns, rows)
     return shadow
 
 

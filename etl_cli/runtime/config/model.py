@@ -194,6 +194,9 @@ class TableConfig(TableDefaults):
     def _fits_together(self) -> TableConfig:
         if self.mode in ("append", "upsert") and self.cursor is None:
             raise ValueError(f"mode {self.mode} needs a cursor: name the column that grows, e.g. cursor: updated_at")
+        if (self.soft_delete or self.track_changes) and self.mode not in ("sync", "changes"):
+            key = "soft_delete" if self.soft_delete else "track_changes"
+            raise ValueError(f"{key} goes with the modes that see deletes: use mode: sync or changes")
         if self.is_pattern and self.target is not None:
             raise ValueError("a pattern has no target: each of its tables keeps its own name")
         if self.exclude and not self.is_pattern:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from etl_cli.runtime.errors import PlanError
 from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.sink.connect import SinkConnection
-from etl_cli.runtime.sink.shadow import run
+from etl_cli.runtime.sink.queries import execute
 
 _PIPELINE_CLASS = 0x65746D
 """First key of the advisory locks of pipelines; the second is the hash of the name."""
@@ -78,7 +78,7 @@ def _drop_shadows(connection: SinkConnection, run_id: int) -> None:
         [rf"^etl-cli .* run {run_id}( |$)"],
     )
     for schema, name in rows:
-        run(connection, f"DROP TABLE IF EXISTS {quote_sink(schema, name)}")
+        execute(connection, f"DROP TABLE IF EXISTS {quote_sink(schema, name)}")
 
 
 def _key(run_id: int) -> int:

@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from etl_cli.runtime.plan import TablePlan
+from etl_cli.runtime.sink.evolve import UNCHANGED, Evolution, against_contract, evolution, is_wider
 from etl_cli.runtime.sink.target import Target
 
-How = Literal["create", "swap", "difference"]
+How = Literal["create", "swap", "difference", "merge"]
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,8 @@ class Apply:
     how: How
     why: str
     problem: str = ""
+    evolution: Evolution = UNCHANGED
+    """What is done to the target before its rows are changed."""
 
 
 def decide(plan: TablePlan, target: Target | None) -> Apply:
@@ -32,6 +35,13 @@ def decide(plan: TablePlan, target: Target | None) -> Apply:
         return Apply("create", "the target does not exist yet")
     if target.kind not in ("r", "p"):
         return Apply("difference", "", f"{plan.target} is not a table: give the table another `target`")
+    frozen = against_contract(plan, target)
+    if frozen:
+        return Apply("difference", "", frozen)
+    if plan.incremental or plan.mode == "sync":
+        how: How = "merge" if plan.incremental else "difference"
+        problem = against_difference(plan, target) or _against_merge(plan, target)
+        return Apply(how, f"mode {plan.mode}", problem, evolution(plan, target))
     reasons = list(_against_swap(plan, target))
     problem = against_difference(plan, target)
     if plan.apply == "swap":
@@ -40,9 +50,9 @@ def decide(plan: TablePlan, target: Target | None) -> Apply:
         )
         return Apply("swap", "apply: swap", forbidden)
     if plan.apply == "difference":
-        return Apply("difference", "apply: difference", problem)
+        return Apply("difference", "apply: difference", problem, evolution(plan, target))
     if reasons:
-        return Apply("difference", f"the target {reasons[0]}", problem)
+        return Apply("difference", f"the target {reasons[0]}", problem, evolution(plan, target))
     why = "nothing but what can be re-made hangs on the target"
     return Apply("swap", why, _changed_under_a_view(plan, target))
 
@@ -67,8 +77,22 @@ def _against_swap(plan: TablePlan, target: Target) -> Iterator[str]:
             yield f"is needed by {dependent.description}, which belongs to another user"
 
 
+def _against_merge(plan: TablePlan, target: Target) -> str:
+    """A merge finds each row by its key: without an index it would read the target once for every chunk."""
+    if not plan.key:
+        return ""
+    unique = [c.columns for c in target.constraints if c.own and c.kind in ("p", "u")]
+    if any(set(columns) == set(plan.key) for columns in unique):
+        return ""
+    columns = ", ".join(plan.key)
+    return (
+        f"{plan.target} has no primary key or unique constraint on ({columns}): "
+        f"ALTER TABLE {plan.target} ADD PRIMARY KEY ({columns})"
+    )
+
+
 def _own_parts(plan: TablePlan, target: Target) -> Iterator[str]:
-    planned = planned_columns(plan)
+    planned = plan.target_columns
     for column in target.columns:
         if column.name not in planned:
             yield f"has a column {column.name} that the source has not"
@@ -86,7 +110,7 @@ def _own_parts(plan: TablePlan, target: Target) -> Iterator[str]:
 
 def _changed_under_a_view(plan: TablePlan, target: Target) -> str:
     """A view keeps the types of its columns: it cannot be re-made over a column of another type."""
-    types = planned_columns(plan)
+    types = plan.target_columns
     for column in target.columns:
         wanted = types.get(column.name)
         if wanted is None or wanted == column.type:
@@ -106,14 +130,20 @@ def against_difference(plan: TablePlan, target: Target) -> str:
             f"give it a primary key, or ALTER TABLE {plan.target} REPLICA IDENTITY FULL"
         )
     names = {column.name for column in target.columns}
-    missing = [name for name in planned_columns(plan) if name not in names]
+    missing = [name for name in plan.key if name not in names]
     if missing:
-        return f"{plan.target} lacks the column {', '.join(missing)}: ALTER TABLE {plan.target} ADD COLUMN ..."
-    types = planned_columns(plan)
+        return f"{plan.target} lacks the key column {', '.join(missing)}: ALTER TABLE {plan.target} ADD COLUMN ..."
+    types = plan.target_columns
     for column in target.columns:
         wanted = types.get(column.name)
         if wanted is not None and wanted != column.type:
-            return f"{plan.target}.{column.name} is {column.type}, the source wants {wanted}: alter the column"
+            told = f"{plan.target}.{column.name} is {column.type}, the source wants {wanted}"
+            if is_wider(wanted, column.type):
+                for view in target.dependents:
+                    if view.view_kind != "-" and (view.columns is None or column.name in view.columns):
+                        return f"{told}: drop {view.description}, then run"
+            elif not is_wider(column.type, wanted):
+                return f"{told}: alter the column"
         if column.identity == "a" and wanted is not None and column.name not in plan.key:
             return (
                 f"{plan.target}.{column.name} is GENERATED ALWAYS AS IDENTITY and cannot be updated: "
@@ -124,11 +154,3 @@ def against_difference(plan: TablePlan, target: Target) -> str:
         if wanted is None and column.not_null and not column.has_default:
             return f"{plan.target}.{column.name} is NOT NULL, has no default and is not in the source: drop NOT NULL"
     return ""
-
-
-def planned_columns(plan: TablePlan) -> dict[str, str]:
-    """The target's columns and their Postgres types, the shard column last."""
-    columns = {column.target: column.sink_type for column in plan.columns}
-    if plan.shard_column:
-        columns[plan.shard_column] = "text"
-    return columns

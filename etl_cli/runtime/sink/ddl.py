@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from etl_cli.runtime.names import cut, quote_sink, quote_text, with_suffix
-from etl_cli.runtime.plan import TablePlan
+from etl_cli.runtime.plan import LINEAGE, TablePlan
 
 
 def create_table(plan: TablePlan, schema: str, name: str) -> str:
@@ -17,6 +17,7 @@ def create_table(plan: TablePlan, schema: str, name: str) -> str:
     if plan.shard_column:
         number = len(plan.columns) + 1
         lines.append(f"    {quote_sink(plan.shard_column)} text{_not_null(plan, plan.shard_column, name, number)}")
+    lines += [f"    {quote_sink(column)} {kind}" for column, kind in LINEAGE.items() if plan.lineage]
     return f"CREATE TABLE {quote_sink(schema, name)} (\n" + ",\n".join(lines) + "\n)"
 
 

@@ -6,19 +6,22 @@ Readers see the old rows or the new ones, whatever their isolation level. See do
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import psycopg
 from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 from etl_cli.runtime.errors import DataError, EtlError, SinkError
+from etl_cli.runtime.names import quote_sink, quote_text
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.sink import ddl
-from etl_cli.runtime.sink.apply import Apply, against_difference, planned_columns
+from etl_cli.runtime.sink.apply import Apply, against_difference
 from etl_cli.runtime.sink.connect import SinkConnection, translate
 from etl_cli.runtime.sink.difference import apply_difference, insert_all
-from etl_cli.runtime.sink.shadow import Shadow, build_key, drop_shadow, free_name, run
+from etl_cli.runtime.sink.evolve import evolution
+from etl_cli.runtime.sink.queries import execute
+from etl_cli.runtime.sink.shadow import Shadow, build_key, drop_shadow, free_name
 from etl_cli.runtime.sink.swap import (
     NotNowError,
     NotSwappableError,
@@ -29,7 +32,7 @@ from etl_cli.runtime.sink.swap import (
     set_comments,
     swap,
 )
-from etl_cli.runtime.sink.target import read_target
+from etl_cli.runtime.sink.target import Target, read_target
 
 SWAP_PATIENCE_S = 30
 """How long a swap waits for readers, in all, before the difference is applied instead."""
@@ -43,8 +46,20 @@ _PASSING = (
 
 
 @dataclass(frozen=True)
+class Part:
+    """Whose rows a shadow holds: those of `shards` (None = of all); `empty` are the ones that gave no row."""
+
+    run_id: int = 0
+    shards: Sequence[str] | None = None
+    empty: Sequence[str] = ()
+
+
+ALL_SHARDS = Part()
+
+
+@dataclass(frozen=True)
 class Published:
-    """What became visible, and how."""
+    """What became visible, and how; counts are those of a difference."""
 
     how: str
     why: str
@@ -53,7 +68,14 @@ class Published:
     deleted: int = 0
 
 
-def publish(connection: SinkConnection, plan: TablePlan, shadow: Shadow, planned: Apply, record: Record) -> Published:
+def publish(
+    connection: SinkConnection,
+    plan: TablePlan,
+    shadow: Shadow,
+    planned: Apply,
+    record: Record,
+    part: Part = ALL_SHARDS,
+) -> Published:
     """Make the shadow's rows the target's; the shadow is gone afterwards.
 
     `record` writes the ledger in the same transaction. Raises DataError where an empty source would
@@ -61,13 +83,13 @@ def publish(connection: SinkConnection, plan: TablePlan, shadow: Shadow, planned
     as it was after every error.
     """
     try:
-        _refuse_empty(connection, plan, shadow)
+        _refuse_empty(connection, plan, shadow, part)
         build_key(connection, plan, shadow)
         if planned.how == "create":
             return _create(connection, plan, shadow, planned, record)
         if planned.how == "swap":
             return _swap(connection, plan, shadow, planned, record)
-        return _difference(connection, plan, shadow, planned.why, record)
+        return _difference(connection, plan, shadow, planned.why, record, part)
     except psycopg.errors.UniqueViolation as error:
         raise _not_unique(connection, plan, shadow, error) from error
     except psycopg.Error as error:
@@ -83,12 +105,12 @@ def _create(connection: SinkConnection, plan: TablePlan, shadow: Shadow, planned
         raise SinkError(str(error), "run again") from error
     except NotNowError:
         with connection.transaction():
-            run(connection, ddl.create_table(plan, plan.target_schema, plan.target_name))
+            execute(connection, ddl.create_table(plan, plan.target_schema, plan.target_name))
             insert_all(connection, plan, shadow)
             name = free_name(connection, plan.target_schema, ddl.key_name(plan))
             key = ddl.add_key(plan, plan.target_schema, plan.target_name, name)
             if key:
-                run(connection, key)
+                execute(connection, key)
             set_comments(connection, plan)
             record(connection)
         _tidy(connection, shadow)
@@ -112,7 +134,7 @@ def _swap(connection: SinkConnection, plan: TablePlan, shadow: Shadow, planned: 
         why = f"Postgres refused the swap: {error.diag.message_primary or error}"
     if plan.apply == "swap":
         raise SinkError(f"{plan.target} could not be swapped: {why}", "run again, or use apply: auto")
-    return _difference(connection, plan, shadow, why, record)
+    return _difference(connection, plan, shadow, why, record, ALL_SHARDS)
 
 
 def _patiently(attempt: Callable[[], None]) -> None:
@@ -132,18 +154,30 @@ def _xid(connection: SinkConnection) -> str:
     return str(row[0])
 
 
-def _difference(connection: SinkConnection, plan: TablePlan, shadow: Shadow, why: str, record: Record) -> Published:
+def _difference(
+    connection: SinkConnection, plan: TablePlan, shadow: Shadow, why: str, record: Record, part: Part
+) -> Published:
     target = read_target(connection, plan.target_schema, plan.target_name)
     forbidden = against_difference(plan, target) if target else f"{plan.target} is gone: run again"
     if forbidden or target is None:
         raise SinkError(f"{forbidden} (a swap was not possible: {why})" if why else forbidden)
-    run(connection, f"ANALYZE {shadow.quoted}")
+    execute(connection, f"ANALYZE {shadow.quoted}")
     with connection.transaction():
-        run(connection, _SEE_ALL_ROWS)
-        counts = apply_difference(connection, plan, shadow, target)
+        execute(connection, _SEE_ALL_ROWS)
+        target = evolve(connection, plan, target)
+        counts = apply_difference(connection, plan, shadow, target, run_id=part.run_id, shards=part.shards)
         record(connection)
     _tidy(connection, shadow)
-    return Published("difference", why, *counts)
+    return Published("difference", why, counts.inserted, counts.updated, counts.deleted)
+
+
+def evolve(connection: SinkConnection, plan: TablePlan, target: Target) -> Target:
+    """Add the columns and widen the types that the plan needs; the target as it is then."""
+    statements = list(evolution(plan, target).statements(plan))
+    for statement in statements:
+        execute(connection, statement)
+    changed = read_target(connection, plan.target_schema, plan.target_name) if statements else target
+    return changed or target
 
 
 def _tidy(connection: SinkConnection, shadow: Shadow) -> None:
@@ -156,22 +190,32 @@ _SEE_ALL_ROWS = "SET LOCAL row_security = off"
 """Rows that a policy hides from this user would stay for ever: then Postgres refuses the statement instead."""
 
 
-def _refuse_empty(connection: SinkConnection, plan: TablePlan, shadow: Shadow) -> None:
-    """Trap 16: an empty source must not empty the target."""
-    if plan.allow_empty or _has_rows(connection, shadow.quoted):
+def _refuse_empty(connection: SinkConnection, plan: TablePlan, shadow: Shadow, part: Part) -> None:
+    """Trap 16: an empty source must not empty the target, nor one empty shard its part of it."""
+    if plan.allow_empty:
         return
     target = read_target(connection, plan.target_schema, plan.target_name)
-    if target is not None and _has_rows(connection, Shadow(plan.target_schema, plan.target_name).quoted):
+    if target is None:
+        return
+    quoted = Shadow(plan.target_schema, plan.target_name).quoted
+    if plan.shard_column in {column.name for column in target.columns}:
+        for shard in part.empty:
+            if _has_rows(connection, quoted, f"WHERE {quote_sink(plan.shard_column or '')} = {quote_text(shard)}"):
+                raise DataError(
+                    f"{plan.source} is empty on {shard}, {plan.target} holds rows of it: nothing was changed",
+                    "if it is meant to be empty, set allow_empty: true",
+                )
+    if not _has_rows(connection, shadow.quoted) and _has_rows(connection, quoted):
         raise DataError(
             f"{plan.source} is empty on every shard, {plan.target} is not: nothing was changed",
             "if it is meant to be empty, set allow_empty: true",
         )
 
 
-def _has_rows(connection: SinkConnection, quoted: str) -> bool:
+def _has_rows(connection: SinkConnection, quoted: str, condition: str = "") -> bool:
     with connection.transaction():
-        run(connection, _SEE_ALL_ROWS)
-        return bool(run(connection, f"SELECT FROM {quoted} LIMIT 1"))
+        execute(connection, _SEE_ALL_ROWS)
+        return bool(execute(connection, f"SELECT FROM {quoted} {condition} LIMIT 1"))
 
 
 def _not_unique(
@@ -188,7 +232,7 @@ def _not_unique(
             f"{plan.target}: the new rows break its unique index {named.get(name, name)}: {detail}",
             "correct the rows, or drop the index",
         )
-    listed = ", ".join(name for name in plan.key if name in planned_columns(plan))
+    listed = ", ".join(name for name in plan.key if name in plan.target_columns)
     return DataError(
         f"{plan.source}: the key ({listed}) is not unique: {detail}",
         "correct `key`, or keep `shard_column` where shards share keys",

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from psycopg import sql
-
 from etl_cli.runtime.names import quote_sink, quote_text, with_suffix
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.sink import ddl
 from etl_cli.runtime.sink.connect import SinkConnection
+from etl_cli.runtime.sink.queries import execute
 from etl_cli.runtime.sink.target import read_target
 
 INDEX_MEMORY_KB = 262_144
@@ -55,9 +54,9 @@ def shadow_of(plan: TablePlan, how: str, run_id: int, number: int) -> Shadow:
 def create_shadow(connection: SinkConnection, plan: TablePlan, shadow: Shadow) -> None:
     """Create the shadow, empty and without indexes; a comment says whose it is."""
     with connection.transaction():
-        run(connection, ddl.create_table(plan, shadow.schema, shadow.name))
+        execute(connection, ddl.create_table(plan, shadow.schema, shadow.name))
         text = f"etl-cli: {plan.target} while it is being loaded; safe to drop when no run is active"
-        run(connection, f"COMMENT ON TABLE {shadow.quoted} IS {quote_text(text)}")
+        execute(connection, f"COMMENT ON TABLE {shadow.quoted} IS {quote_text(text)}")
 
 
 def build_key(connection: SinkConnection, plan: TablePlan, shadow: Shadow) -> None:
@@ -72,7 +71,7 @@ def build_key(connection: SinkConnection, plan: TablePlan, shadow: Shadow) -> No
             " FROM pg_settings WHERE name = 'maintenance_work_mem'",
             [INDEX_MEMORY_KB],
         )
-        run(connection, statement)
+        execute(connection, statement)
 
 
 def free_name(connection: SinkConnection, schema: str, wanted: str) -> str:
@@ -91,9 +90,4 @@ def free_name(connection: SinkConnection, schema: str, wanted: str) -> str:
 
 def drop_shadow(connection: SinkConnection, shadow: Shadow) -> None:
     """Remove the shadow, if it is still there."""
-    run(connection, f"DROP TABLE IF EXISTS {shadow.quoted}")
-
-
-def run(connection: SinkConnection, statement: str) -> int:
-    """Execute a statement whose identifiers are quoted already; the number of rows that it changed."""
-    return connection.execute(sql.SQL(statement)).rowcount
+    execute(connection, f"DROP TABLE IF EXISTS {shadow.quoted}")

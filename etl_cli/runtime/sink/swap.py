@@ -15,8 +15,8 @@ from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.sink import ddl
 from etl_cli.runtime.sink.apply import decide
 from etl_cli.runtime.sink.connect import SinkConnection
-from etl_cli.runtime.sink.queries import query
-from etl_cli.runtime.sink.shadow import Shadow, free_name, run
+from etl_cli.runtime.sink.queries import execute, query
+from etl_cli.runtime.sink.shadow import Shadow, free_name
 from etl_cli.runtime.sink.target import Target, TargetIndex, read_target
 
 Record = Callable[[SinkConnection], None]
@@ -56,7 +56,7 @@ def swap(
         assert before is not None
         busy = connection.execute(query("autovacuum_holds"), {"oid": before.oid}).fetchone()
         patience = LOCK_PATIENCE_WITH_AUTOVACUUM if busy and busy[0] else LOCK_PATIENCE
-        run(connection, f"SET LOCAL lock_timeout = '{patience}'")
+        execute(connection, f"SET LOCAL lock_timeout = '{patience}'")
         _lock(connection, plan, before)
         target = read_target(connection, plan.target_schema, plan.target_name)
         _refuse_unswappable(plan, target)
@@ -72,7 +72,7 @@ def put_in_place(connection: SinkConnection, plan: TablePlan, shadow: Shadow, lo
     with connection.transaction():
         if read_target(connection, plan.target_schema, plan.target_name) is not None:
             raise NotSwappableError(f"{plan.target} came into being while it was being loaded")
-        run(connection, f"ALTER TABLE {shadow.quoted} RENAME TO {quote_sink(plan.target_name)}")
+        execute(connection, f"ALTER TABLE {shadow.quoted} RENAME TO {quote_sink(plan.target_name)}")
         refuse_older_snapshots(connection, loaded_xid)
         if plan.key:
             _rename_key(connection, plan, shadow, free_name(connection, plan.target_schema, ddl.key_name(plan)))
@@ -82,9 +82,9 @@ def put_in_place(connection: SinkConnection, plan: TablePlan, shadow: Shadow, lo
 
 def set_comments(connection: SinkConnection, plan: TablePlan) -> None:
     """Set the source's comments, in place of the shadow's own."""
-    run(connection, f"COMMENT ON TABLE {_target(plan)} IS NULL")
+    execute(connection, f"COMMENT ON TABLE {_target(plan)} IS NULL")
     for statement in ddl.comments(plan, plan.target_schema, plan.target_name):
-        run(connection, statement)
+        execute(connection, statement)
 
 
 def refuse_older_snapshots(connection: SinkConnection, loaded_xid: str) -> None:
@@ -102,10 +102,10 @@ def build_indexes(connection: SinkConnection, plan: TablePlan, shadow: Shadow) -
     indexes = target.indexes if target else ()
     for number, index in enumerate(indexes):
         name = index_name(shadow, number)
-        run(connection, f"DROP INDEX IF EXISTS {quote_sink(shadow.schema, name)}")
+        execute(connection, f"DROP INDEX IF EXISTS {quote_sink(shadow.schema, name)}")
         unique = "UNIQUE " if index.unique else ""
         method_and_columns = index.definition.removeprefix(index.head)
-        run(connection, f"CREATE {unique}INDEX {quote_sink(name)} ON {shadow.quoted}{method_and_columns}")
+        execute(connection, f"CREATE {unique}INDEX {quote_sink(name)} ON {shadow.quoted}{method_and_columns}")
     return indexes
 
 
@@ -128,25 +128,25 @@ def _lock(connection: SinkConnection, plan: TablePlan, target: Target) -> None:
     LOCK TABLE on a view would lock all that it reads as well; setting its owner to its owner locks it alone.
     """
     for schema, name, owner, _, _ in _views(connection, target):
-        run(connection, f"ALTER VIEW {quote_sink(schema, name)} OWNER TO {quote_sink(owner)}")
-    run(connection, f"LOCK TABLE {_target(plan)} IN ACCESS EXCLUSIVE MODE")
+        execute(connection, f"ALTER VIEW {quote_sink(schema, name)} OWNER TO {quote_sink(owner)}")
+    execute(connection, f"LOCK TABLE {_target(plan)} IN ACCESS EXCLUSIVE MODE")
 
 
 def _replace(connection: SinkConnection, plan: TablePlan, shadow: Shadow, target: Target) -> None:
     views = _views(connection, target)
     grants = connection.execute(query("grants"), {"oid": target.oid}).fetchall()
     old = shadow.part_name("_old")
-    run(connection, f"ALTER TABLE {_target(plan)} RENAME TO {quote_sink(old)}")
-    run(connection, f"ALTER TABLE {shadow.quoted} RENAME TO {quote_sink(plan.target_name)}")
+    execute(connection, f"ALTER TABLE {_target(plan)} RENAME TO {quote_sink(old)}")
+    execute(connection, f"ALTER TABLE {shadow.quoted} RENAME TO {quote_sink(plan.target_name)}")
     for schema, name, _, definition, options in views:
-        run(connection, _create_or_replace_view(schema, name, definition, options))
-    run(connection, f"DROP TABLE {quote_sink(plan.target_schema, old)}")
+        execute(connection, _create_or_replace_view(schema, name, definition, options))
+    execute(connection, f"DROP TABLE {quote_sink(plan.target_schema, old)}")
     if plan.key:
         name = target.key.name if target.key else free_name(connection, plan.target_schema, ddl.key_name(plan))
         _rename_key(connection, plan, shadow, name)
     for number, index in enumerate(target.indexes):
         built = quote_sink(plan.target_schema, index_name(shadow, number))
-        run(connection, f"ALTER INDEX {built} RENAME TO {quote_sink(index.name)}")
+        execute(connection, f"ALTER INDEX {built} RENAME TO {quote_sink(index.name)}")
     set_comments(connection, plan)
     _copy_grants(connection, plan, grants)
     _keep_comments(connection, plan, target)
@@ -157,7 +157,7 @@ def _views(connection: SinkConnection, target: Target) -> list[Any]:
 
 
 def _rename_key(connection: SinkConnection, plan: TablePlan, shadow: Shadow, name: str) -> None:
-    run(
+    execute(
         connection,
         f"ALTER TABLE {_target(plan)} RENAME CONSTRAINT {quote_sink(shadow.key_name)} TO {quote_sink(name)}",
     )
@@ -175,14 +175,14 @@ def _copy_grants(connection: SinkConnection, plan: TablePlan, grants: list[tuple
     given = connection.execute(query("grants"), {"oid": row[0] if row else 0}).fetchall()
     for grantee, privilege, _ in given:
         if (grantee, privilege) not in {(name, right) for name, right, _ in grants}:
-            run(connection, f"REVOKE {privilege} ON {_target(plan)} FROM {_role(grantee)}")
+            execute(connection, f"REVOKE {privilege} ON {_target(plan)} FROM {_role(grantee)}")
     for grantee, privilege, grantable in given:
         if grantable and (grantee, privilege, False) in grants:
-            run(connection, f"REVOKE GRANT OPTION FOR {privilege} ON {_target(plan)} FROM {_role(grantee)}")
+            execute(connection, f"REVOKE GRANT OPTION FOR {privilege} ON {_target(plan)} FROM {_role(grantee)}")
     for grantee, privilege, grantable in grants:
         if (grantee, privilege, grantable) not in given:
             option = " WITH GRANT OPTION" if grantable else ""
-            run(connection, f"GRANT {privilege} ON {_target(plan)} TO {_role(grantee)}{option}")
+            execute(connection, f"GRANT {privilege} ON {_target(plan)} TO {_role(grantee)}{option}")
 
 
 def _role(name: str | None) -> str:
@@ -204,7 +204,7 @@ def _keep_comments(connection: SinkConnection, plan: TablePlan, target: Target) 
         comments[f"INDEX {quote_sink(plan.target_schema, target.key.name)}"] = target.key.index_comment
     for what, text in comments.items():
         if text:
-            run(connection, f"COMMENT ON {what} IS {quote_text(text)}")
+            execute(connection, f"COMMENT ON {what} IS {quote_text(text)}")
 
 
 def _target(plan: TablePlan) -> str:

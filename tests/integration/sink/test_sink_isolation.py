@@ -337,15 +337,10 @@ def test_a_swap_that_gives_way_never_alters_a_value(sink: SinkDatabase, connecti
     assert value(connection, "SELECT total::text FROM orders WHERE id = 1") in ("1.2345", "1.00")
 
 
-@pytest.mark.usefixtures("impatient")
-def test_a_swap_that_gives_way_over_a_missing_column_says_what_to_do(
-    sink: SinkDatabase, connection: SinkConnection
-) -> None:
-    plan = table_plan({"id": "integer", "name": "text", "total": "numeric(10,2)", "more": "text"}, ["id"])
-    with reading(sink, "SELECT count(*) FROM orders"), pytest.raises(SinkError) as caught:
-        replace(connection, plan, [(1, "one", 1, "x")])
-    assert "lacks the column more" in str(caught.value)
-    assert rows_of(connection) == OLD
+def test_a_difference_adds_the_column_that_is_missing(connection: SinkConnection) -> None:
+    columns = {"id": "integer", "name": "text", "total": "numeric(10,2)", "more": "text"}
+    replace(connection, table_plan(columns, ["id"], apply="difference"), [(1, "one", 1, "x")])
+    assert [row[-1] for row in rows_of(connection)] == ["x"]
 
 
 @pytest.mark.usefixtures("impatient")

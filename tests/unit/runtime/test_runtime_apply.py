@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from etl_cli.runtime.sink.apply import Apply, decide, planned_columns
+from etl_cli.runtime.sink.apply import Apply, decide
 from etl_cli.runtime.sink.target import Dependent, Target, TargetColumn, TargetConstraint, TargetIndex
 from tests.support.plans import table_plan
 
@@ -100,15 +100,10 @@ def test_what_is_no_table_is_refused(kind: str, way: str) -> None:
 
 
 OBSTACLES = {
-    "public.orders lacks the column total: ALTER TABLE public.orders ADD COLUMN ...": target(
-        columns=(column("id"), column("shard"))
-    ),
-    "public.orders lacks the column shard: ALTER TABLE public.orders ADD COLUMN ...": target(
+    "public.orders lacks the key column shard: ALTER TABLE public.orders ADD COLUMN ...": target(
         columns=(column("id"), column("total"))
     ),
-    "public.orders.total is numeric(12,2), the source wants numeric(10,2): alter the column": with_column(
-        "total", type="numeric(12,2)"
-    ),
+    "public.orders.total is text, the source wants numeric(10,2): alter the column": with_column("total", type="text"),
     "public.orders.total is generated and cannot be written: leave it out with `columns`": with_column(
         "total", generated="s", has_default=True
     ),
@@ -123,6 +118,14 @@ def test_each_obstacle_to_a_difference_is_a_problem_with_its_remedy(problem: str
     plan = replace(PLAN, apply="difference")
     assert decide(plan, found) == Apply("difference", "apply: difference", problem)
     assert decide(PLAN, replace(found, is_published=True)).problem == problem
+
+
+def test_a_missing_column_is_added_and_a_narrow_one_widened_before_a_difference() -> None:
+    plan = replace(PLAN, apply="difference")
+    without = target(columns=(column("id"), column("shard")))
+    assert decide(plan, without).evolution.added == (("total", "numeric(10,2)"),)
+    assert decide(plan, with_column("total", type="numeric(9,1)")).evolution.widened == (("total", "numeric(10,2)"),)
+    assert decide(plan, with_column("total", type="numeric(12,2)")) == Apply("difference", "apply: difference")
 
 
 def test_a_column_of_the_targets_own_is_no_obstacle_where_it_can_be_left_out() -> None:
@@ -143,8 +146,8 @@ def test_a_changed_type_under_a_view_is_a_problem_of_the_plan() -> None:
 
 
 def test_the_planned_columns_have_the_shard_last() -> None:
-    assert list(planned_columns(PLAN).items()) == list(TYPES.items())
-    assert list(planned_columns(replace(PLAN, shard_column=None))) == ["id", "total"]
+    assert list(PLAN.target_columns.items()) == list(TYPES.items())
+    assert list(replace(PLAN, shard_column=None).target_columns) == ["id", "total"]
 
 
 def test_the_primary_key_of_a_target_is_found() -> None:
