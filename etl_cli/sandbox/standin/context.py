@@ -179,6 +179,17 @@ class ExecutionContext:
         position = found.positions.get(str(column).lower()) if isinstance(found, Table) else None
         return None if position is None or not isinstance(found, Table) else max_length(found.types[position])
 
+    def change_version(self) -> SqlValue:
+        """Return CHANGE_TRACKING_CURRENT_VERSION, NULL where the database is not tracked."""
+        return None if self.session.database.change_tracking is None else self.transaction.state.change_version
+
+    def min_valid_change_version(self, number: SqlValue) -> SqlValue:
+        """Return CHANGE_TRACKING_MIN_VALID_VERSION, NULL for a table that is not tracked or may not be seen."""
+        journal = self.transaction.state.journals.get(number)
+        if journal is None or not self.allowed(number, "VIEW CHANGE TRACKING"):
+            return None
+        return journal.min_valid_version
+
     # --- rights and properties ---------------------------------------------------------------------------------
 
     def _has_permission(self, name: SqlValue, kind: SqlValue, right: SqlValue) -> SqlValue:
@@ -268,5 +279,6 @@ _FUNCTIONS: dict[str, tuple[SqlType, Callable[..., SqlValue]]] = {
     "ROWCOUNT_BIG": (t.BIGINT, lambda context: context.session.row_count),
     "MIN_ACTIVE_ROWVERSION": (SqlType("binary", 8), lambda context: (
         context.session.database.lowest_active_rowversion().to_bytes(8, "big"))),
-    "CHANGE_TRACKING_CURRENT_VERSION": (t.BIGINT, lambda context: None),
+    "CHANGE_TRACKING_CURRENT_VERSION": (t.BIGINT, ExecutionContext.change_version),
+    "CHANGE_TRACKING_MIN_VALID_VERSION": (t.BIGINT, ExecutionContext.min_valid_change_version),
 }  # fmt: skip

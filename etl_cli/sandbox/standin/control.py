@@ -39,6 +39,7 @@ class ControlServer:
             "faults": faults.listed, "pause": faults.pause, "resume": faults.resume,
             "counters": server.counters.snapshot, "reset_counters": server.counters.reset,
             "execute": database.execute, "row_count": database.row_count, "memory": database.memory,
+            "expire_changes": database.expire_changes, "hold": database.hold, "release": database.release,
             "open_transactions": lambda: database.open_transactions, "stop": lambda: self.stopped.set(),
         }  # fmt: skip
         self._listener = self._listen()

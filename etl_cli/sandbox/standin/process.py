@@ -127,6 +127,18 @@ class StandInProcess:
         """Run a batch as sa; ControlError with SQL Server's number when it fails."""
         self.call("execute", sql=sql)
 
+    def expire_changes(self, table: str) -> int:
+        """Clean a tracked table's changes up to now, as if the retention had passed; return its min valid version."""
+        return int(self.call("expire_changes", table=table))
+
+    def hold(self, sql: str) -> int:
+        """Run a batch in a transaction that stays open until release() is given the number returned."""
+        return int(self.call("hold", sql=sql))
+
+    def release(self, number: int, *, commit: bool = True) -> None:
+        """Commit or roll back what hold() left open."""
+        self.call("release", number=number, commit=commit)
+
     def connection_string(self, driver: str = "", **options: str) -> str:
         """Return an ODBC connection string for this server."""
         return odbc_string(driver, self.host, self.port, self.database, self.user, self.password, options)

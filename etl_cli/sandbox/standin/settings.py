@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from etl_cli.sandbox.standin.errors import SqlError, not_supported
 from etl_cli.sandbox.standin.session import Session
-from etl_cli.sandbox.standin.sql import ast
+from etl_cli.sandbox.standin.sql import ast, tracking
 from etl_cli.sandbox.standin.sql.leaves import LeafFactory
 
 if TYPE_CHECKING:
@@ -82,6 +82,9 @@ def _identity_insert(statement: ast.Set, session: Session, engine: Engine) -> No
 def alter_database(statement: ast.AlterDatabase, session: Session) -> None:
     """Run ALTER DATABASE ... SET."""
     database = session.instance.database(statement.name) if statement.name else session.database
+    if statement.option == "CHANGE_TRACKING":
+        tracking.alter_database(statement, database)
+        return
     on = statement.value == "ON"
     if statement.option == "ALLOW_SNAPSHOT_ISOLATION":
         database.allow_snapshot = on

@@ -213,6 +213,7 @@ def load(table: Table, transaction: Transaction, writer: Writer, columns: Mappin
     ]
     _refuse_nulls(table, stored, transaction)
     _put(table, stored, count, transaction)
+    writer.track_loaded(ColumnStore(tuple(stored), count).rows(range(len(stored))))
     return count
 
 

@@ -276,8 +276,3 @@ empty("sys.check_constraints", OBJECT + ", is_disabled bit, is_not_for_replicati
 empty("sys.triggers", "name sysname, object_id int, parent_class tinyint, parent_class_desc nvarchar(60), "
       "parent_id int, type char(2), type_desc nvarchar(60), create_date datetime, modify_date datetime, "
       "is_ms_shipped bit, is_disabled bit, is_not_for_replication bit, is_instead_of_trigger bit")  # fmt: skip
-empty("sys.change_tracking_databases", "database_id int, is_auto_cleanup_on bit, retention_period int, "
-      "retention_period_units tinyint, retention_period_units_desc nvarchar(60), "
-      "max_cleanup_version bigint")  # fmt: skip
-empty("sys.change_tracking_tables", "object_id int, is_track_columns_updated_on bit, min_valid_version bigint, "
-      "begin_version bigint, cleanup_version bigint")  # fmt: skip

@@ -71,6 +71,13 @@ def empty(name: str, description: str) -> None:
 
 def find(schema: str, name: str) -> CatalogueTable | None:
     """Return a view by lower-case schema and name."""
-    from etl_cli.sandbox.standin.catalogue import indexes, information, objects, server, types  # noqa: F401  (they register)
+    from etl_cli.sandbox.standin.catalogue import (  # noqa: F401  (they register)
+        indexes,
+        information,
+        objects,
+        server,
+        tracking,
+        types,
+    )
 
     return _TABLES.get((schema, name))

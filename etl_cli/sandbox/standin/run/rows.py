@@ -172,7 +172,7 @@ def _update(engine: Engine, statement: ast.Update, context: ExecutionContext) ->
         return values
 
     rows = writer.lock_rows(_find_rows(engine, table, statement.where, statement.top, context))
-    yield Affected(writer.update(rows, change), "UPDATE")
+    yield Affected(writer.update(rows, change, [place for place, _, _ in setters]), "UPDATE")
 
 
 def _delete(engine: Engine, statement: ast.Delete, context: ExecutionContext) -> Iterator[Result]:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from etl_cli.sandbox.standin import types as t
 from etl_cli.sandbox.standin.errors import SqlError, not_supported, null_refused
-from etl_cli.sandbox.standin.sql import ast, functions
+from etl_cli.sandbox.standin.sql import ast, functions, tracking
 from etl_cli.sandbox.standin.sql.binder import Binder, Context
 from etl_cli.sandbox.standin.sql.bound import Bound, converted
 from etl_cli.sandbox.standin.sql.define import column_of, refuse_double_names, with_key
@@ -27,6 +27,8 @@ def alter_table(statement: ast.AlterTable, table: Table, transaction: Transactio
         _drop_columns(statement, table, transaction)
     elif statement.action == "DROP CONSTRAINT":
         _drop_constraints(statement, table, transaction)
+    elif statement.action.endswith("CHANGE_TRACKING"):
+        tracking.alter_table(statement, table, transaction)
     else:
         _alter_column(statement.columns[0], table, transaction)
 
@@ -119,6 +121,7 @@ def _drop_constraints(statement: ast.AlterTable, table: Table, transaction: Tran
             if statement.if_exists:
                 continue
             raise SqlError(3728, f"'{name}' is not a constraint.")
+        tracking.refuse_key_drop(found, table, transaction)
         changed = replace(changed, indexes=tuple(index for index in changed.indexes if index is not found))
     replace_table(table, changed, transaction, None)
 

@@ -215,7 +215,23 @@ class DefinitionParser(QueryParser):
             return self._alter_drop(name)
         if self.accept("ALTER", "COLUMN"):
             return ast.AlterTable(name, "ALTER COLUMN", (self._column_definition(),))
+        if self.at_any("ENABLE", "DISABLE") and self.ahead().word == "CHANGE_TRACKING":
+            return self._track(name)
         raise self.unsupported(f"ALTER TABLE {self.current.text}")
+
+    def _track(self, name: ast.Name) -> Statement:
+        action = self.advance().word
+        self.expect("CHANGE_TRACKING")
+        columns = "OFF"
+        if action == "ENABLE" and self.at_word("WITH") and self.ahead().text == "(":
+            self.position += 2
+            self.expect("TRACK_COLUMNS_UPDATED")
+            self.expect_symbol("=")
+            columns = self.advance().word
+            if columns not in ("ON", "OFF"):
+                raise self.unexpected()
+            self.expect_symbol(")")
+        return ast.AlterTable(name, f"{action} CHANGE_TRACKING", names=(columns,))
 
     def _alter_add(self, name: ast.Name) -> Statement:
         columns: list[ColumnDefinition] = []
@@ -245,10 +261,38 @@ class DefinitionParser(QueryParser):
             raise self.unsupported("ALTER DATABASE ... COLLATE")
         self.expect("SET")
         option = self.identifier().upper()
+        if option == "CHANGE_TRACKING":
+            return self._database_tracking(name)
         value = self.advance().text.upper()
         if self.accept("WITH") and not self.accept("ROLLBACK", "IMMEDIATE"):
             self.expect("NO_WAIT")
         return ast.AlterDatabase(name, option, value)
+
+    def _database_tracking(self, name: str) -> Statement:
+        """Take what stands behind SET CHANGE_TRACKING: = ON or = OFF, and the options in brackets."""
+        value = ""
+        if self.accept_symbol("="):
+            value = self.advance().word
+            if value not in ("ON", "OFF"):
+                raise self.unexpected()
+        options: list[tuple[str, tuple[str, ...]]] = []
+        if value != "OFF" and self.accept_symbol("("):
+            options.append(self._tracking_option())
+            while self.accept_symbol(","):
+                options.append(self._tracking_option())
+            self.expect_symbol(")")
+        if not value and not options:
+            raise self.unexpected()
+        return ast.AlterDatabase(name, "CHANGE_TRACKING", value, tuple(options))
+
+    def _tracking_option(self) -> tuple[str, tuple[str, ...]]:
+        option = self.identifier().upper()
+        self.expect_symbol("=")
+        if option == "AUTO_CLEANUP" and self.at_any("ON", "OFF"):
+            return option, (self.advance().word,)
+        if option != "CHANGE_RETENTION":
+            raise self.unexpected()
+        return option, (str(self.integer()), self.advance().text.upper())
 
     def drop(self) -> Statement:
         """Take DROP ..."""

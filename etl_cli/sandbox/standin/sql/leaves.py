@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
+from etl_cli.sandbox.standin import types as t
 from etl_cli.sandbox.standin.errors import SqlError, invalid_object, not_supported, permission_denied
-from etl_cli.sandbox.standin.sql import ast
+from etl_cli.sandbox.standin.sql import ast, functions, tracking
+from etl_cli.sandbox.standin.sql.binder import Binder
+from etl_cli.sandbox.standin.sql.bound import converted
 from etl_cli.sandbox.standin.sql.modify import table_scope
-from etl_cli.sandbox.standin.sql.scope import SourceColumn, SourceScope
+from etl_cli.sandbox.standin.sql.scope import Scope, SourceColumn, SourceScope
 from etl_cli.sandbox.standin.sql.sources import Leaf
 from etl_cli.sandbox.standin.store.definitions import Table, View
 from etl_cli.sandbox.standin.store.version import TableVersion
@@ -27,10 +30,12 @@ class LeafFactory:
         self.context = context
         self.query = query
 
-    def __call__(self, source: ast.TableReference | ast.DerivedTable | ast.ValuesTable) -> Leaf:
+    def __call__(self, source: ast.TableReference | ast.DerivedTable | ast.ValuesTable | ast.ChangeTable) -> Leaf:
         """Return the leaf; 208 for an unknown name, 229 without the right to read."""
         if isinstance(source, ast.DerivedTable):
             return self._derived(source.select, source.alias, source.columns)
+        if isinstance(source, ast.ChangeTable):
+            return self._changes(source)
         if isinstance(source, ast.ValuesTable):
             selects = [ast.Select(tuple(ast.SelectItem(item) for item in row)) for row in source.rows]
             first = ast.Select(selects[0].items, unions=tuple(selects[1:]))
@@ -65,6 +70,21 @@ class LeafFactory:
         version = self.context.transaction.version(found)
         version.compact(found)
         return _table_leaf(table_scope(found), found, version)
+
+    def _changes(self, source: ast.ChangeTable) -> Leaf:
+        """Return CHANGETABLE(CHANGES ...); 22105 for a table that is not tracked, 22107 for a view."""
+        found = self.resolve(source.name, "SELECT", source.line)
+        if isinstance(found, View):
+            raise tracking.not_a_table(".".join(source.name))
+        if not self.context.allowed(found.object_id, "VIEW CHANGE TRACKING"):
+            raise permission_denied(
+                "VIEW CHANGE TRACKING", found.name, self.context.session.database.name, found.schema
+            )
+        bound = converted(Binder(Scope(), self.context, functions.make).scalar(source.version), t.BIGINT)
+        journal = tracking.journal_of(found, self.context.session.database, self.context.transaction.state)
+        columns = tracking.change_columns(found, source.columns, source.alias)
+        scope = SourceScope((source.alias.lower(),), columns)
+        return Leaf(scope, lambda used: _picked(tracking.change_rows(journal.net_changes(bound.value)), used))
 
     def _derived(self, select: ast.Select, alias: str, names: tuple[str, ...]) -> Leaf:
         query = self.query(select, self.context)

@@ -13,8 +13,10 @@ from etl_cli.sandbox.standin.sql.bound import Bound, converted
 from etl_cli.sandbox.standin.sql.convert import conversion, text_length
 from etl_cli.sandbox.standin.sql.convert.implicit import refuse_explicit_only
 from etl_cli.sandbox.standin.sql.scope import Scope, SourceColumn, SourceScope
+from etl_cli.sandbox.standin.sql.tracking import RowTouches
 from etl_cli.sandbox.standin.store.database import index_key
 from etl_cli.sandbox.standin.store.definitions import Column, Index, Row, Table
+from etl_cli.sandbox.standin.store.journal import DELETED, INSERTED, Touch
 from etl_cli.sandbox.standin.store.transaction import FIXED_LEVELS, FREED, SNAPSHOT, Transaction
 from etl_cli.sandbox.standin.types import SqlType, SqlValue
 
@@ -89,7 +91,7 @@ class Writer:
 
     def insert(self, rows: Iterable[Sequence[SqlValue]]) -> int:
         """Insert whole rows (already of the columns' types); return the count."""
-        count = 0
+        inserted: list[Row] = []
         for values in rows:
             row = self._completed(list(values), "INSERT")
             with self.transaction.database.latch:
@@ -97,8 +99,9 @@ class Writer:
             for index, key in self._keys:
                 self._claim(index, key(row), row_id)
             self.transaction.write(self.table, row_id, row)
-            count += 1
-        return count
+            inserted.append(row)
+        self._note([self.journal.touch(INSERTED, row) for row in inserted] if self.journal else [])
+        return len(inserted)
 
     def next_identity(self, column: Column) -> int:
         """Return the next identity value; 8115 at the end of the type."""
@@ -205,8 +208,10 @@ class Writer:
             state=2,
         )
 
-    def update(self, rows: list[tuple[int, Row]], change: Callable[[Row], list[SqlValue]]) -> int:
-        """Replace rows; keys may move between the rows of one statement."""
+    def update(
+        self, rows: list[tuple[int, Row]], change: Callable[[Row], list[SqlValue]], columns: Iterable[int] = ()
+    ) -> int:
+        """Replace rows; keys may move between the rows of one statement. columns: the positions that SET names."""
         changed = [(row_id, old, self._completed(change(old), "UPDATE")) for row_id, old in rows]
         for index, key in self._keys:
             moved = [(row_id, key(old), key(new)) for row_id, old, new in changed if key(old) != key(new)]
@@ -216,6 +221,8 @@ class Writer:
                 self._claim(index, after, row_id)
         for row_id, _, new in changed:
             self.transaction.write(self.table, row_id, new)
+        if self.journal:
+            self._note(self.journal.updates([(old, new) for _, old, new in changed], columns))
         return len(changed)
 
     def delete(self, rows: list[tuple[int, Row]]) -> int:
@@ -224,7 +231,24 @@ class Writer:
             for index, key in self._keys:
                 self._free(index, key(old))
             self.transaction.write(self.table, row_id, None)
+        self._note([self.journal.touch(DELETED, row) for _, row in rows] if self.journal else [])
         return len(rows)
+
+    # --- Change Tracking ---------------------------------------------------------------------------------------
+
+    def _note(self, touches: list[Touch]) -> None:
+        if touches:
+            self.transaction.touch(self.table, touches)
+
+    def track_loaded(self, rows: Iterable[Row]) -> None:
+        """Note rows that were appended as a whole."""
+        if self.journal:
+            self._note([self.journal.touch(INSERTED, row) for row in rows])
+
+    @property
+    def journal(self) -> RowTouches | None:
+        """What makes journal entries of rows, None when the table is not tracked."""
+        return RowTouches(self.table) if self.transaction.tracks(self.table) else None
 
 
 def _search(table: Table, rows: Iterable[tuple[int, Row]], index: Index, key: tuple[Any, ...]) -> int | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from etl_cli.sandbox.standin.errors import SqlError
 from etl_cli.sandbox.standin.sql import ast, lexer
 from etl_cli.sandbox.standin.sql.ast import Expression, Source
 from etl_cli.sandbox.standin.sql.expressions import ExpressionParser
@@ -170,6 +171,8 @@ class QueryParser(ExpressionParser):
         if self.accept_symbol("("):
             return self._bracketed_source()
         line = self.current.line
+        if self.at_word("CHANGETABLE") and self.ahead().text == "(":
+            return self._change_table()
         name = self.object_name()
         if self.at_symbol("(") and self.ahead().word not in HINTS:
             raise self.unsupported("the table function " + ".".join(name))
@@ -179,6 +182,22 @@ class QueryParser(ExpressionParser):
         if self.at_any("TABLESAMPLE", "PIVOT", "UNPIVOT") or self.at_word("FOR", "SYSTEM_TIME"):
             raise self.unsupported(self.current.word)
         return ast.TableReference(name, alias, line)
+
+    def _change_table(self) -> Source:
+        line = self.advance().line
+        self.expect_symbol("(")
+        if not self.accept("CHANGES"):
+            raise self.unsupported(f"CHANGETABLE({self.current.text} ...)")
+        name = self.object_name()
+        self.expect_symbol(",")
+        version = self._signed()
+        if not isinstance(version, (ast.Literal, ast.Variable, ast.Unary)):
+            raise self.unexpected()
+        self.expect_symbol(")")
+        alias = self._table_alias()
+        if alias is None:
+            raise SqlError(22104, "A table returned by the CHANGETABLE function must be aliased.", line=line)
+        return ast.ChangeTable(name, version, alias, self.names_in_brackets() if self.at_symbol("(") else (), line)
 
     def _bracketed_source(self) -> Source:
         if self.at_word("VALUES"):

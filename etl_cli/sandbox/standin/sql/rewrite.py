@@ -50,4 +50,5 @@ def truncate(table: Table, transaction: Transaction) -> None:
     """Run TRUNCATE TABLE: all rows go, identity starts anew."""
     transaction.lock(("table", table.object_id))
     transaction.replace_rows(table, empty_version(table))
+    transaction.edit(lambda state: state.with_journal_begun_anew(table.object_id))
     transaction.database.runtime(table.object_id).last_identity = None

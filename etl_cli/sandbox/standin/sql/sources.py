@@ -33,7 +33,7 @@ class Leaf:
         return self.fetch(self.scope.used)
 
 
-LeafMaker = Callable[["ast.TableReference | ast.DerivedTable | ast.ValuesTable"], Leaf]
+LeafMaker = Callable[["ast.TableReference | ast.DerivedTable | ast.ValuesTable | ast.ChangeTable"], Leaf]
 
 
 @dataclass

@@ -11,6 +11,7 @@ from etl_cli.sandbox.standin.bulk.replay import ScanBudget
 from etl_cli.sandbox.standin.collations import DEFAULT
 from etl_cli.sandbox.standin.sql.compare import Key, key_function
 from etl_cli.sandbox.standin.store.definitions import Index, Row, Table
+from etl_cli.sandbox.standin.store.journal import Touch, TrackingOptions
 from etl_cli.sandbox.standin.store.locks import LockManager
 from etl_cli.sandbox.standin.store.state import State
 from etl_cli.sandbox.standin.store.version import Changes, TableVersion
@@ -92,6 +93,7 @@ class Database:
         self.number = number
         self.allow_snapshot = allow_snapshot
         self.read_committed_snapshot = False
+        self.change_tracking: TrackingOptions | None = None
         self.collation = DEFAULT
         self.state = State()
         self.latch = threading.RLock()
@@ -145,8 +147,10 @@ class Database:
         """The number of transactions that have not ended."""
         return len(self._transactions)
 
-    def commit(self, edits: Sequence[Any], changes: Mapping[int, Changes]) -> None:
-        """Make the next state: definitions first, then rows."""
+    def commit(
+        self, edits: Sequence[Any], changes: Mapping[int, Changes], touches: Mapping[int, list[Touch]] | None = None
+    ) -> None:
+        """Make the next state: definitions first, then rows, and the journals of tracked tables."""
         with self.latch:
             state = self.state
             for edit in edits:
@@ -158,7 +162,14 @@ class Database:
                     before = state.versions[object_id]
                     versions[object_id] = before.with_changes(changed)
                     self.runtime(object_id).committed(table, before, changed)
-            self.state = state.with_versions(versions)
+            self.state = state.with_versions(versions).with_touches(touches or {})
+
+    def expire_changes(self, object_id: int) -> int:
+        """Clean a table's journal up to now, as if its retention had passed; return its lowest valid version."""
+        with self.latch:
+            journal = self.state.journals[object_id].expired(self.state.change_version)
+            self.state = self.state.with_journal(object_id, journal)
+        return journal.min_valid_version
 
     def forget_keys(self, object_id: int) -> None:
         """Collect a table's keys anew at the next need, after its rows were replaced as a whole."""

@@ -85,6 +85,11 @@ class Table:
         return next((index for index in self.indexes if index.clustered), None)
 
     @cached_property
+    def primary_key(self) -> Index | None:
+        """The primary key."""
+        return next((index for index in self.indexes if index.constraint == "PRIMARY KEY"), None)
+
+    @cached_property
     def unique_indexes(self) -> tuple[Index, ...]:
         """The indexes that refuse a second row with the same key."""
         return tuple(index for index in self.indexes if index.unique)

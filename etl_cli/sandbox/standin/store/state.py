@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from etl_cli.sandbox.standin.store.definitions import DatabaseObject, Table
+from etl_cli.sandbox.standin.store.journal import Journal, Touch
 from etl_cli.sandbox.standin.store.version import TableVersion
 from etl_cli.sandbox.standin.types import Variant
 
@@ -23,7 +24,7 @@ class PropertyKey(NamedTuple):
 
 @dataclass(frozen=True)
 class State:
-    """Objects by number, their names, the tables' rows, schemas, properties, rights."""
+    """Objects by number, their names, the tables' rows, schemas, properties, rights, journals of tracked tables."""
 
     objects: Mapping[int, DatabaseObject] = field(default_factory=dict)
     names: Mapping[tuple[str, str], int] = field(default_factory=dict)
@@ -33,6 +34,8 @@ class State:
     users: frozenset[str] = frozenset()
     granted: frozenset[tuple[str, int, str]] = frozenset()  # (user, object number or 0, right)
     denied: frozenset[tuple[str, int, str]] = frozenset()
+    journals: Mapping[int, Journal] = field(default_factory=dict)
+    change_version: int = 0  # CHANGE_TRACKING_CURRENT_VERSION()
 
     def find(self, schema: str, name: str) -> DatabaseObject | None:
         """Return the table or view of this name in any case."""
@@ -57,11 +60,38 @@ class State:
             properties={key: value for key, value in self.properties.items() if key.major != number},
             granted=frozenset(right for right in self.granted if right[1] != number),
             denied=frozenset(right for right in self.denied if right[1] != number),
+            journals={key: value for key, value in self.journals.items() if key != number},
         )
 
     def with_versions(self, versions: Mapping[int, TableVersion]) -> State:
         """Return the state with other rows."""
         return replace(self, versions={**self.versions, **versions}) if versions else self
+
+    def with_journal(self, number: int, journal: Journal | None) -> State:
+        """Return the state with a table's journal put in place, or taken away (None)."""
+        kept = {key: value for key, value in self.journals.items() if key != number}
+        return replace(self, journals=kept if journal is None else {**kept, number: journal})
+
+    def with_new_journal(self, number: int, *, tracks_columns: bool) -> State:
+        """Return the state in which a table begins to be tracked."""
+        return self.with_journal(number, Journal(self.change_version, tracks_columns))
+
+    def with_journal_begun_anew(self, number: int) -> State:
+        """Return the state after TRUNCATE: no client's version is valid any longer. It takes a version of its own."""
+        old = self.journals.get(number)
+        if old is None:
+            return self
+        version = self.change_version + 1
+        return replace(self, change_version=version).with_journal(number, Journal(version, old.tracks_columns))
+
+    def with_touches(self, touches: Mapping[int, list[Touch]]) -> State:
+        """Return the state after a transaction changed rows of tracked tables: one version for all of them."""
+        tracked = {number: found for number, found in touches.items() if found and number in self.journals}
+        if not tracked:
+            return self
+        version = self.change_version + 1
+        written = {number: self.journals[number].with_touches(version, found) for number, found in tracked.items()}
+        return replace(self, change_version=version, journals={**self.journals, **written})
 
     def tables(self) -> list[Table]:
         """Return the tables by number."""

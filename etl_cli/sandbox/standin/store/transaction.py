@@ -10,6 +10,7 @@ from typing import Any
 from etl_cli.sandbox.standin.errors import SqlError, not_supported
 from etl_cli.sandbox.standin.store.database import Database
 from etl_cli.sandbox.standin.store.definitions import DatabaseObject, Row, Table
+from etl_cli.sandbox.standin.store.journal import Touch
 from etl_cli.sandbox.standin.store.state import State
 from etl_cli.sandbox.standin.store.version import TableVersion
 
@@ -48,6 +49,7 @@ class Transaction:
         self._changes: dict[int, dict[int, Row | None]] = {}
         self._keys: dict[tuple[int, int], dict[tuple[Any, ...], int]] = {}
         self._replaced: dict[int, bool] = {}
+        self._touches: dict[int, tuple[int, list[Touch]]] = {}
         self._undo: list[tuple[dict[Any, Any], Any, Any]] = []
         self._stamp = 0
         self._definitions: tuple[int, State, State] | None = None
@@ -159,6 +161,14 @@ class Transaction:
             self._set(self._changes, table.object_id, {})
         self._set(self._changes[table.object_id], row_id, row)
 
+    def tracks(self, table: Table) -> bool:
+        """Whether changes of a table go into its journal: as committed now, or by this transaction."""
+        return table.object_id in self.database.state.journals or table.object_id in self.state.journals
+
+    def touch(self, table: Table, touches: list[Touch]) -> None:
+        """Note changes of a tracked table for its journal."""
+        self._set(self._touches, len(self._touches), (table.object_id, touches))
+
     def claim(self, table: Table, index: int, key: tuple[Any, ...], row_id: int) -> None:
         """Note that a key belongs to a row, or to none (FREED)."""
         if (table.object_id, index) not in self._keys:
@@ -196,7 +206,10 @@ class Transaction:
 
     def commit(self) -> None:
         """Make the changes visible to all."""
-        self.database.commit(list(self._edits.values()), self._changes)
+        touches: dict[int, list[Touch]] = {}
+        for object_id, found in self._touches.values():
+            touches.setdefault(object_id, []).extend(found)
+        self.database.commit(list(self._edits.values()), self._changes, touches)
         for object_id in self._replaced:
             self.database.forget_keys(object_id)
         self.database.leave(self)

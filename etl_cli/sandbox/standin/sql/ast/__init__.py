@@ -42,6 +42,7 @@ from etl_cli.sandbox.standin.sql.ast.expressions import (
     Variable,
 )
 from etl_cli.sandbox.standin.sql.ast.queries import (
+    ChangeTable,
     DerivedTable,
     Join,
     OrderItem,
@@ -75,6 +76,7 @@ __all__ = [
     "Binary",
     "Case",
     "Cast",
+    "ChangeTable",
     "Collate",
     "Column",
     "ColumnDefinition",

@@ -84,16 +84,17 @@ class CreateDatabase:
 
 @dataclass(frozen=True, slots=True)
 class AlterDatabase:
-    """ALTER DATABASE name SET option value."""
+    """ALTER DATABASE name SET option value; options are those in brackets, each with its words."""
 
     name: str
     option: str
     value: str
+    options: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class AlterTable:
-    """ALTER TABLE with one action: ADD, ALTER COLUMN, DROP COLUMN, DROP CONSTRAINT, CHANGE_TRACKING."""
+    """ALTER TABLE with one action: ADD, ALTER COLUMN, DROP COLUMN or CONSTRAINT, ENABLE or DISABLE CHANGE_TRACKING."""
 
     name: Name
     action: str

@@ -50,6 +50,17 @@ class ValuesTable:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeTable:
+    """CHANGETABLE(CHANGES name, version) AS alias(columns)."""
+
+    name: Name
+    version: Expression
+    alias: str
+    columns: tuple[str, ...] = ()
+    line: int = 1
+
+
+@dataclass(frozen=True, slots=True)
 class Join:
     """left kind JOIN right ON condition; kind is INNER, LEFT, RIGHT, FULL or CROSS."""
 
@@ -59,7 +70,7 @@ class Join:
     condition: Expression | None
 
 
-Source = TableReference | DerivedTable | ValuesTable | Join
+Source = TableReference | DerivedTable | ValuesTable | ChangeTable | Join
 
 
 @dataclass(frozen=True, slots=True)
