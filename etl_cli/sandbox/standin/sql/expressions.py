@@ -16,6 +16,7 @@ PROPERTIES = {"stsrid": "STSrid"}
 NILADIC = {"CURRENT_TIMESTAMP": "GETDATE", "SYSTEM_USER": "SUSER_SNAME", "CURRENT_USER": "USER_NAME",
            "SESSION_USER": "USER_NAME", "USER": "USER_NAME"}  # fmt: skip
 FUNCTION_KEYWORDS = frozenset({"LEFT", "RIGHT"})
+DATE_PART_FUNCTIONS = frozenset({"DATEADD", "DATEDIFF", "DATEDIFF_BIG"})
 NULL_TYPE = t.INT  # what SQL Server says of SELECT NULL
 LARGEST_INT = 2**31 - 1
 
@@ -219,11 +220,23 @@ class ExpressionParser(Cursor):
             argument = self.expression()
             self.expect_symbol(")")
             found = ast.Function(name, (argument,), distinct=True)
+        elif name in DATE_PART_FUNCTIONS and self.ahead().kind == lexer.NAME and self.ahead(2).text == ",":
+            found = self._date_part_call(name)
         else:
             found = ast.Function(name, self._arguments())
         if self.at_word("OVER") or self.at_word("WITHIN"):
             raise self.unsupported(f"{name} {self.current.word}")
         return found
+
+    def _date_part_call(self, name: str) -> ast.Function:
+        """The first argument is a bare word, which becomes a text constant."""
+        self.expect_symbol("(")
+        part = string_literal(self.advance().text.lower(), unicode=False)
+        arguments: list[Expression] = [part]
+        while self.accept_symbol(","):
+            arguments.append(self.expression())
+        self.expect_symbol(")")
+        return ast.Function(name, tuple(arguments))
 
     def _arguments(self) -> tuple[Expression, ...]:
         self.expect_symbol("(")

@@ -141,6 +141,13 @@ def _clock_ticks(parts: dict[str, str | None]) -> int:
     return (hour * 3600 + minute * 60 + second) * SECOND + (int(fraction) + 50) // 100
 
 
+def zone_minutes(zone: str) -> int:
+    """Return the minutes of an offset such as +02:00; 241 for text that is none."""
+    if not re.fullmatch(_ZONE, zone.strip(), re.IGNORECASE):
+        raise temporal_conversion_failed()
+    return _offset(zone.strip())
+
+
 def _offset(zone: str | None) -> int:
     if zone is None or zone.upper() == "Z":
         return 0

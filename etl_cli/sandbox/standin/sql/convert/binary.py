@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import struct
 
 from etl_cli.sandbox.standin import types as t
 from etl_cli.sandbox.standin.errors import SqlError, conversion_error, implicit_conversion_refused, not_supported
@@ -26,6 +27,8 @@ def to_binary(source: SqlType, target: SqlType, style: int | None) -> Conversion
         return _text_to_binary(source, target, style or 0)
     if source.is_integer:
         return lambda value: _integer_to_binary(value, source, target)
+    if source.is_float:
+        return _float_to_binary(source, target)
     if source.name == "xml":
         return lambda value: fit_binary(target, b"\xff\xfe" + value.encode("utf-16-le", "surrogatepass"))
     if source.name in t.USER_TYPES:
@@ -48,9 +51,20 @@ def _text_to_binary(source: SqlType, target: SqlType, style: int) -> Conversion:
 
 
 def _integer_to_binary(value: int, source: SqlType, target: SqlType) -> bytes:
-    """Big-endian, the low bytes when it is cut, zeros in front when it is fixed and longer."""
+    """Big-endian."""
     size = {"bit": 1, "tinyint": 1, "smallint": 2, "int": 4, "bigint": 8}[source.name]
-    data = (value % (1 << 8 * size)).to_bytes(size, "big")
+    return _number_bytes((value % (1 << 8 * size)).to_bytes(size, "big"), target)
+
+
+def _float_to_binary(source: SqlType, target: SqlType) -> Conversion:
+    """The IEEE number, big-endian."""
+    layout = ">f" if source.name == "real" else ">d"
+    return lambda value: _number_bytes(struct.pack(layout, value), target)
+
+
+def _number_bytes(data: bytes, target: SqlType) -> bytes:
+    """Return a number's bytes: the low ones when it is cut, zeros in front when it is fixed and longer."""
+    size = len(data)
     if target.is_large or target.length >= size:
         return data.rjust(target.length, b"\0") if target.name in ("binary", "rowversion") else data
     return data[-target.length :]

@@ -6,7 +6,7 @@ import math
 import re
 import struct
 from collections.abc import Callable
-from decimal import ROUND_HALF_UP, Decimal
+from decimal import Decimal
 
 from etl_cli.sandbox.standin import types as t
 from etl_cli.sandbox.standin.errors import (
@@ -97,10 +97,19 @@ def _float_to_number(target: SqlType) -> Conversion:
         return lambda value: fit(target, int(value != 0) if target.name == "bit" else math.trunc(value))
 
     def scaled(value: float) -> int:
-        exact = Decimal(value).scaleb(target.scale)
-        return fit(target, int(exact.to_integral_value(ROUND_HALF_UP)))
+        return fit(target, _scaled(Decimal(value), target.scale))
 
     return scaled
+
+
+def _scaled(value: Decimal, scale: int) -> int:
+    """Return value * 10**scale, halves away from zero, whatever the number of digits."""
+    sign, digits, exponent = value.as_tuple()
+    assert isinstance(exponent, int)
+    whole = int("".join(map(str, digits)))
+    shift = exponent + scale
+    found = whole * int(10**shift) if shift >= 0 else rounded_division(whole, int(10**-shift))
+    return -found if sign else found
 
 
 _INTEGER = re.compile(r"[+-]?\d+")
@@ -128,7 +137,7 @@ def parse_number(text: str, source: SqlType, target: SqlType) -> SqlValue:
         return _parse_money(stripped, target)
     if not _DECIMAL.fullmatch(stripped):
         raise conversion_error(source.name, "numeric")
-    return fit(target, int(Decimal(stripped).scaleb(target.scale).to_integral_value(ROUND_HALF_UP)))
+    return fit(target, _scaled(Decimal(stripped), target.scale))
 
 
 def _fit_text(target: SqlType, value: int, text: str, source: SqlType) -> int:
@@ -163,7 +172,7 @@ def _parse_money(text: str, target: SqlType) -> int:
     found = _MONEY.fullmatch(text or "0")
     if found is None or (found[1] and found[2]):
         raise SqlError(235, "Cannot convert a char value to money. The char value has incorrect syntax.")
-    value = int(Decimal(found[3].replace(",", "")).scaleb(4).to_integral_value(ROUND_HALF_UP))
+    value = _scaled(Decimal(found[3].replace(",", "")), 4)
     return fit(target, -value if "-" in (found[1], found[2]) else value)
 
 

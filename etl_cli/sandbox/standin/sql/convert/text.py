@@ -16,9 +16,9 @@ def fit_text(target: SqlType, text: str) -> str:
     """Return text cut to the target's length, in its code page, padded when it is char or nchar."""
     if target.is_unicode:
         return _fit_unicode(target, text)
+    if text.isascii() and (target.is_large or len(text) <= target.length):
+        return text.ljust(target.length) if target.name == "char" else text
     rules = target.rules
-    if target.is_large and text.isascii():
-        return text
     data = rules.encode(text)
     if not target.is_large:
         data = data[: target.length]
