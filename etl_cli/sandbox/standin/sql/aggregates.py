@@ -72,6 +72,7 @@ class Aggregate:
     distinct: bool
     star: bool
     key: Callable[[SqlValue], Any]
+    node: ast.Expression | None = None  # the argument's piece of tree
 
     @property
     def sums(self) -> bool:
@@ -109,7 +110,7 @@ def plan(node: ast.Function, argument: Bound | None) -> Aggregate:
     bound = argument or constant(t.INT, 1)
     kind = _result_type(node.name, bound.type)
     key = (key_function(bound.type) if node.distinct or node.name in ("MIN", "MAX") else None) or _same
-    return Aggregate(node.name, bound, kind, node.distinct, node.star, key)
+    return Aggregate(node.name, bound, kind, node.distinct, node.star, key, next(iter(node.arguments), None))
 
 
 def _same(value: SqlValue) -> SqlValue:

@@ -12,11 +12,19 @@ from etl_cli.sandbox.standin import types as t
 from etl_cli.sandbox.standin.bulk.encode import encode_columns
 from etl_cli.sandbox.standin.bulk.replay import EncodedScan, chunk_rows
 from etl_cli.sandbox.standin.results import RowBlock, encode_rows
+from etl_cli.sandbox.standin.sql.columnwise import ColumnReader
 from etl_cli.sandbox.standin.sql.compare import sort_key
 from etl_cli.sandbox.standin.sql.select import Query, Row
 from etl_cli.sandbox.standin.sql.vector import ColumnFilter
 from etl_cli.sandbox.standin.store.column_store import Order
-from etl_cli.sandbox.standin.store.columns import CellColumn, NumberColumn, Positions, StoredColumn, stored_column
+from etl_cli.sandbox.standin.store.columns import (
+    CellColumn,
+    NumberColumn,
+    Positions,
+    StoredColumn,
+    stored_column,
+    text_column,
+)
 from etl_cli.sandbox.standin.store.definitions import Row as StoredRow
 
 ITEM_OVERHEAD = 40  # guessed bytes of a computed item, for the size of a chunk
@@ -174,13 +182,10 @@ class Scan:
             return lambda start, stop, positions: (
                 part_of(column, start, stop) if positions is None else column.take(positions)
             )
-        evaluate, kind, store, used = output.bound.evaluate, output.bound.type, self.store, list(self.scope.used)
-
-        def computed(start: int, stop: int, positions: Positions | None) -> StoredColumn:
-            places = np.arange(start, stop) if positions is None else positions
-            return stored_column(kind, [evaluate((row,)) for row in store.rows(used, places)])
-
-        return computed
+        kind = output.bound.type
+        read = ColumnReader(self.store, self.query.plain, self.scope).reader(output.node)
+        store = text_column if kind.is_text and kind.name not in t.OLD_LARGE else stored_column
+        return lambda start, stop, positions: store(kind, read(start, stop, positions))
 
 
 class _Ranked:

@@ -10,6 +10,7 @@ import numpy as np
 from etl_cli.sandbox.standin.sql import ast
 from etl_cli.sandbox.standin.sql.aggregates import Aggregate, State
 from etl_cli.sandbox.standin.sql.binder import Binder
+from etl_cli.sandbox.standin.sql.columnwise import ColumnReader
 from etl_cli.sandbox.standin.sql.scope import SourceScope
 from etl_cli.sandbox.standin.sql.vector import ColumnFilter
 from etl_cli.sandbox.standin.store.column_store import ColumnStore
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from etl_cli.sandbox.standin.sql.select import Query
 
 LOW_BITS = 0xFFFFFFFF
+BATCH = 16384
 
 
 def matching_rows(
@@ -59,7 +61,8 @@ def totals_of(query: Query) -> tuple[Any, ...] | None:
     if store.count == 0 or not all(_is_columnar(plan, store) for plan in query.aggregates):
         return None
     mask = _matching(leaf.version, query.select.where, query.plain, leaf.scope)
-    states = [_state(plan, store, mask) for plan in query.aggregates]
+    reader = ColumnReader(store, query.plain, leaf.scope)
+    states = [_state(plan, store, mask, reader) for plan in query.aggregates]
     for stored in outside.values():
         row = (tuple([stored[place] for place in leaf.scope.used]),)
         if query.where is None or query.where(row):
@@ -80,18 +83,19 @@ def _is_columnar(plan: Aggregate, store: ColumnStore) -> bool:
     if plan.star or plan.argument.constant:
         return plan.star
     if plan.argument.column is None:
-        return False
+        return True
     column = store.columns[plan.argument.column[1]]
     return plan.name in ("COUNT", "COUNT_BIG", "MIN", "MAX") or (
         isinstance(column, NumberColumn) and column.array.dtype.kind in "iu"
     )
 
 
-def _state(plan: Aggregate, store: ColumnStore, mask: Mask) -> State:
+def _state(plan: Aggregate, store: ColumnStore, mask: Mask, reader: ColumnReader) -> State:
     """Return what an aggregate has seen of the body's matching rows."""
     if plan.star:
         return _counted(plan, int(mask.sum()))
-    assert plan.argument.column is not None
+    if plan.argument.column is None:
+        return _computed_state(plan, mask, reader)
     ordinal = plan.argument.column[1]
     column = store.columns[ordinal]
     present = mask & ~column.nulls()
@@ -103,6 +107,23 @@ def _state(plan: Aggregate, store: ColumnStore, mask: Mask) -> State:
         assert isinstance(column, NumberColumn)
         state.total = _exact_sum(column.array[present].astype(np.int64))
     state.count = count
+    return state
+
+
+def _computed_state(plan: Aggregate, mask: Mask, reader: ColumnReader) -> State:
+    """Read an expression's values a batch at a time."""
+    state = State(plan)
+    assert plan.node is not None
+    read = reader.reader(plan.node)
+    positions = np.flatnonzero(mask)
+    for start in range(0, len(positions), BATCH):
+        present = [value for value in read(0, 0, positions[start : start + BATCH]) if value is not None]
+        if plan.type.is_exact and plan.sums:
+            state.count += len(present)
+            state.total += sum(present)
+        else:
+            for value in present:
+                state.add(value)
     return state
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from etl_cli.sandbox.standin.sql import ast
 from etl_cli.sandbox.standin.sql.binder import Binder
@@ -15,8 +17,10 @@ from etl_cli.sandbox.standin.sql.scope import SourceScope
 from etl_cli.sandbox.standin.sql.tree import conjuncts
 from etl_cli.sandbox.standin.store.column_store import ColumnStore
 from etl_cli.sandbox.standin.store.columns import Mask, NumberColumn
+from etl_cli.sandbox.standin.store.packed import compared, packed_value
 from etl_cli.sandbox.standin.types import DECIMALS, SqlType
 
+RANGES = frozenset({"<", "<=", ">", ">="})
 MIRRORED = {"=": "=", "<>": "<>", "<": ">", "<=": ">=", ">": "<", ">=": "<="}
 
 
@@ -128,16 +132,39 @@ class ColumnFilter:
         count = self.store.count
         if value is None:
             return Truth(np.zeros(count, np.bool_), np.ones(count, np.bool_))
+        arrays = self.store.packed(ordinal)
+        wanted = None if arrays is None else packed_value(common, value)
+        if arrays is not None and wanted is not None and len(arrays) == len(wanted):
+            return self._known(compared(operator, arrays, wanted), ordinal)
+        if isinstance(self.store.columns[ordinal], NumberColumn):
+            raise NotVectorisableError
+        return self._by_keys(operator, ordinal, common, value)
+
+    def _known(self, true: Any, ordinal: int) -> Truth:
+        """NULL is unknown, whatever stands in its place."""
+        column = self.store.columns[ordinal]
+        if isinstance(column, NumberColumn) and column.missing is None:
+            return Truth(true, np.zeros(self.store.count, np.bool_))
+        missing = column.nulls()
+        return Truth(true & ~missing, missing)
+
+    def _by_keys(self, operator: str, ordinal: int, common: SqlType, value: Any) -> Truth:
+        """Compare keys one by one, or, for a range, their places in the sorted order, which are kept."""
         key = key_function(common)
         wanted = value if key is None else key(value)
-        keys = self.store.keys(ordinal, common)
-        compare = OPERATORS[operator]
-        if isinstance(keys, np.ndarray):
-            stored = self.store.columns[ordinal]
-            assert isinstance(stored, NumberColumn)
-            true: Any = compare(keys, wanted)
-            if stored.missing is None:
-                return Truth(true, np.zeros(count, np.bool_))
-            return Truth(true & ~stored.missing, stored.missing)
+        if operator in RANGES or self.store.has_ranks(ordinal, common):
+            return _by_ranks(operator, *self.store.ranks(ordinal, common), wanted)
+        keys, compare, count = self.store.keys(ordinal, common), OPERATORS[operator], self.store.count
         true = np.fromiter((each is not None and compare(each, wanted) for each in keys), np.bool_, count)
         return Truth(true, np.fromiter((each is None for each in keys), np.bool_, count))
+
+
+def _by_ranks(operator: str, ranks: NDArray[np.int64], distinct: list[Any], wanted: Any) -> Truth:
+    place = bisect_left(distinct, wanted)
+    found = place < len(distinct) and distinct[place] == wanted
+    missing = ranks < 0
+    if operator in ("=", "<>"):
+        true = ranks == place if found else np.zeros(len(ranks), np.bool_)
+        return Truth(true if operator == "=" else ~true & ~missing, missing)
+    edge = place + (found and operator in ("<=", ">"))
+    return Truth(~missing & (ranks < edge if operator in ("<", "<=") else ranks >= edge), missing)

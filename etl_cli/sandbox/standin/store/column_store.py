@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from etl_cli.sandbox.standin.sql.compare import Key, key_function
 from etl_cli.sandbox.standin.store.columns import (
     CellColumn,
-    Mask,
     NumberColumn,
     Positions,
     StoredColumn,
-    read_cell,
+    cell_reader,
     stored_column,
 )
 from etl_cli.sandbox.standin.store.definitions import Index, Row, Table
+from etl_cli.sandbox.standin.store.packed import Arrays, packed_column
 from etl_cli.sandbox.standin.types import SqlType, SqlValue
 
 Order = tuple[tuple[int, bool], ...]  # (column's position, descending)
@@ -46,6 +46,8 @@ class ColumnStore:
         self.latch = threading.RLock()
         self._orders: dict[Order, Positions | None] = {}
         self._keys: dict[tuple[int, SqlType], Any] = {}
+        self._packed: dict[int, Arrays | None] = {}
+        self._ranks: dict[tuple[int, SqlType], tuple[NDArray[np.int64], list[Any]]] = {}
         self._finders: dict[tuple[int, ...], Any] = {}
         self._by_id: dict[int, int] | None = None
 
@@ -106,18 +108,38 @@ class ColumnStore:
 
     def _sorted(self, order: Order) -> Positions | None:
         ranks = [self._rank(ordinal, descending) for ordinal, descending in reversed(order)]
-        positions = np.lexsort(tuple(part for pair in ranks for part in pair))
+        positions = np.lexsort(tuple(part for parts in ranks for part in parts))
         return None if bool((positions == np.arange(self.count)).all()) else positions
 
-    def _rank(self, ordinal: int, descending: bool) -> tuple[NDArray[Any], Mask]:
-        """Return sortable numbers, and the flags that put NULL first (last when descending)."""
+    def _rank(self, ordinal: int, descending: bool) -> tuple[NDArray[Any], ...]:
+        """Return sortable numbers, the least important first; last the flags that put NULL first (or behind)."""
         column = self.columns[ordinal]
         present = ~column.nulls()
-        numbers: NDArray[Any]
-        numbers = column.array if isinstance(column, NumberColumn) else _dense_ranks(self.keys(ordinal, column.type))
+        parts = self.packed(ordinal) or (self.ranks(ordinal, column.type)[0],)
         if descending:
-            numbers = -numbers if numbers.dtype.kind == "f" else ~numbers
-        return np.where(present, numbers, 0), ~present if descending else present
+            parts = tuple(-part if part.dtype.kind == "f" else ~part for part in parts)
+        numbers = tuple(np.where(present, part, np.zeros(1, part.dtype)) for part in reversed(parts))
+        return (*numbers, ~present if descending else present)
+
+    def packed(self, ordinal: int) -> Arrays | None:
+        """Return arrays that compare as the column's values do, None for a type that is not packed."""
+        with self.latch:
+            if ordinal not in self._packed:
+                self._packed[ordinal] = packed_column(self.columns[ordinal])
+            return self._packed[ordinal]
+
+    def has_ranks(self, ordinal: int, kind: SqlType) -> bool:
+        """Whether ranks are at hand."""
+        return (ordinal, kind) in self._ranks
+
+    def ranks(self, ordinal: int, kind: SqlType) -> tuple[NDArray[np.int64], list[Any]]:
+        """Return each value's place among the sorted distinct keys (-1 for NULL), and these keys."""
+        with self.latch:
+            if (ordinal, kind) not in self._ranks:
+                keys = self.keys(ordinal, kind)
+                assert isinstance(keys, list)
+                self._ranks[ordinal, kind] = _dense_ranks(keys)
+            return self._ranks[ordinal, kind]
 
     def find(self, index: Index, key: tuple[Any, ...]) -> int | None:
         """Return the position of the row with this key of a unique index, None when there is none."""
@@ -156,7 +178,8 @@ def _keyed(column: StoredColumn, key: Key | None, count: int) -> list[Any]:
     """Return the keys of all values; equal cells are looked at once."""
     if isinstance(column, CellColumn):
         cells = column.cells(0, count)
-        known = {cell: read_cell(column.type, cell) for cell in set(cells)}
+        read = cell_reader(column.type)
+        known = {cell: read(cell) for cell in set(cells)}
         if key is not None:
             known = {cell: None if value is None else key(value) for cell, value in known.items()}
         return [known[cell] for cell in cells]
@@ -164,10 +187,11 @@ def _keyed(column: StoredColumn, key: Key | None, count: int) -> list[Any]:
     return values if key is None else [None if value is None else key(value) for value in values]
 
 
-def _dense_ranks(keys: NDArray[Any] | list[Any]) -> NDArray[np.int64]:
+def _dense_ranks(keys: list[Any]) -> tuple[NDArray[np.int64], list[Any]]:
     distinct = sorted({key for key in keys if key is not None})
     ranks = {key: rank for rank, key in enumerate(distinct)}
-    return np.fromiter((ranks.get(key, -1) for key in keys), np.int64, len(keys))
+    ranks[None] = -1
+    return np.fromiter(map(ranks.__getitem__, keys), np.int64, len(keys)), distinct
 
 
 def clustered_order(table: Table) -> Order:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 
 from etl_cli.sandbox.standin import types as t
 from etl_cli.sandbox.standin.collations import IGNORE_ACCENT, IGNORE_CASE
@@ -16,6 +17,7 @@ from etl_cli.sandbox.standin.wire.types import decimal_size
 from etl_cli.sandbox.standin.wire.values import payload_encoder
 
 SUPPLEMENTARY = "_sc"
+HASHES = {"MD5": "md5", "SHA": "sha1", "SHA1": "sha1", "SHA2_256": "sha256", "SHA2_512": "sha512"}
 
 
 def _counts_characters(kind: SqlType) -> bool:
@@ -93,15 +95,28 @@ def _variable(kind: SqlType) -> SqlType:
     return SqlType(name, t.MAX if kind.is_large else kind.length, collation=kind.collation)
 
 
+def _shortened(kind: SqlType, count: Bound) -> SqlType:
+    """Return the type of a part of so many characters: a constant bounds its length, as on SQL Server."""
+    if not count.constant or kind.is_large:
+        return kind
+    try:
+        value = converted(count, t.BIGINT).value
+    except SqlError:  # raised when a row asks for it
+        return kind
+    return kind if value is None or not 0 < value < kind.length else replace(kind, length=value)
+
+
 @register("SUBSTRING", 3)
 def _substring(arguments: list[Bound]) -> Bound:
     source = arguments[0]
     start, length = (converted(argument, t.BIGINT) for argument in arguments[1:])
     if source.type.is_binary:
-        return strict(t.varbinary(source.type.length), lambda v, s, n: _slice(v, s, n), source, start, length)
+        kind = _shortened(t.varbinary(source.type.length), arguments[2])
+        return strict(kind, lambda v, s, n: _slice(v, s, n), source, start, length)
     text = as_text(source)
     cut, joined = _units(text)
-    return strict(_variable(text.type), lambda v, s, n: joined(_slice(cut(v), s, n)), text, start, length)
+    kind = _shortened(_variable(text.type), arguments[2])
+    return strict(kind, lambda v, s, n: joined(_slice(cut(v), s, n)), text, start, length)
 
 
 def _slice(value: SqlValue, start: int, length: int) -> SqlValue:
@@ -114,7 +129,8 @@ def _slice(value: SqlValue, start: int, length: int) -> SqlValue:
 def _left(arguments: list[Bound]) -> Bound:
     text, length = as_text(arguments[0]), converted(arguments[1], t.BIGINT)
     cut, joined = _units(text)
-    return strict(_variable(text.type), lambda v, n: joined(_slice(cut(v), 1, n)), text, length)
+    kind = _shortened(_variable(text.type), arguments[1])
+    return strict(kind, lambda v, n: joined(_slice(cut(v), 1, n)), text, length)
 
 
 @register("RIGHT", 2)
@@ -209,8 +225,7 @@ def _charindex(arguments: list[Bound]) -> Bound:
 @register("HASHBYTES", 2)
 def _hashbytes(arguments: list[Bound]) -> Bound:
     """nvarchar is hashed as UTF-16LE, varchar in its code page."""
-    names = {"MD5": "md5", "SHA": "sha1", "SHA1": "sha1", "SHA2_256": "sha256", "SHA2_512": "sha512"}
-    algorithm = names.get(str(arguments[0].value).upper()) if arguments[0].constant else None
+    algorithm = HASHES.get(str(arguments[0].value).upper()) if arguments[0].constant else None
     source = arguments[1]
     if algorithm is None or not (source.type.is_text or source.type.is_binary):
         raise not_supported("HASHBYTES with this algorithm or type")
