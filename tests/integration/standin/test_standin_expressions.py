@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
@@ -65,6 +66,34 @@ Sql = Callable[..., list[Any]]
         ("HASHBYTES('MD5', N'abc')", bytes.fromhex("ce1473cf80c6b3fda8e3dfc006adc315")),
         ("TRY_CONVERT(int, 'x')", None), ("TRY_CAST('7' AS int)", 7), ("CHARINDEX('C', 'abc')", 3),
         ("CAST('abc' AS xml)", "abc"),
+        ("CONVERT(decimal(38,10), N'-1234567890123456789012345678.1234567891')",
+         D("-1234567890123456789012345678.1234567891")),
+        ("CONVERT(decimal(38,37), N'1.2345678901234567890123456789012345678')",
+         D("1.2345678901234567890123456789012345678")),
+        ("CONVERT(binary(8), CONVERT(float, N'1.5'))", bytes.fromhex("3ff8000000000000")),
+        ("CONVERT(binary(4), CONVERT(real, N'-1.5'))", bytes.fromhex("bfc00000")),
+        ("CONVERT(varbinary(8), CONVERT(real, N'-1.5'))", bytes.fromhex("bfc00000")),
+        ("DATEADD(month, 1, CONVERT(date, '2024-01-31'))", datetime.date(2024, 2, 29)),
+        ("DATEADD(yy, -1, CONVERT(datetime2(3), '2024-02-29 01:02:03.004'))",
+         datetime.datetime(2023, 2, 28, 1, 2, 3, 4000)),
+        ("DATEADD(quarter, 1, CONVERT(datetime2(0), '2024-11-30'))", datetime.datetime(2025, 2, 28)),
+        ("DATEADD(week, -1, CONVERT(date, '2024-03-01'))", datetime.date(2024, 2, 23)),
+        ("DATEADD(day, 1, '2024-01-31')", datetime.datetime(2024, 2, 1)),
+        ("DATEADD(hour, 25, CONVERT(time, '23:30'))", datetime.time(0, 30)),
+        ("DATEADD(ms, 2, CONVERT(datetime, '2024-01-31'))", datetime.datetime(2024, 1, 31, 0, 0, 0, 3000)),
+        ("DATEADD(mcs, 7, CONVERT(datetime2, '2024-01-31'))", datetime.datetime(2024, 1, 31, 0, 0, 0, 7)),
+        ("DATEADD(day, NULL, CONVERT(date, '2024-01-31'))", None),
+        ("DATEDIFF(day, '2024-01-01 23:59', '2024-01-02')", 1), ("DATEDIFF(year, '2023-12-31', '2024-01-01')", 1),
+        ("DATEDIFF(week, '2024-01-06', '2024-01-07')", 1), ("DATEDIFF(week, '2024-01-07', '2024-01-13')", 0),
+        ("DATEDIFF(month, '2024-03-01', '2024-01-31')", -2), ("DATEDIFF(second, '2024-01-01', '2024-01-02')", 86400),
+        ("DATEDIFF_BIG(ns, '2024-01-06', '2024-01-08')", 172_800_000_000_000),
+        ("DATEDIFF(minute, CONVERT(datetimeoffset, '2024-01-01 02:00 +02:00'), CONVERT(datetimeoffset, "
+         "'2024-01-01 00:01 +00:00'))", 1),
+        ("CONVERT(varchar(34), SWITCHOFFSET(CONVERT(datetimeoffset(3), '2024-01-01 01:02:03.123 +02:00'), '-05:30'), "
+         "121)", "2023-12-31 17:32:03.123 -05:30"),
+        ("CONVERT(varchar(34), TODATETIMEOFFSET(CONVERT(datetime2(3), '2024-01-01 01:02:03.123'), 120), 121)",
+         "2024-01-01 01:02:03.123 +02:00"),
+        ("REPLACE('aA' COLLATE Latin1_General_BIN2, 'a', 'bbb')", "bbbA"),
     ],
 )  # fmt: skip
 def test_an_expression_has_the_value_that_sql_server_gives(
@@ -97,6 +126,21 @@ def test_an_expression_has_the_value_that_sql_server_gives(
 def test_a_condition_is_true_false_or_unknown(one: Callable[..., Any], condition: str, truth: bool | None) -> None:
     found = one(f"SELECT CASE WHEN {condition} THEN 1 WHEN NOT ({condition}) THEN 0 END")
     assert found == (None if truth is None else int(truth))
+
+
+@pytest.mark.parametrize(
+    ("expression", "number"),
+    [
+        ("DATEADD(hour, 1, CONVERT(date, '2024-01-31'))", 9810), ("DATEADD(day, 1, CONVERT(time, '01:00'))", 9810),
+        ("DATEADD(fortnight, 1, '2024-01-31')", 155), ("DATEADD(year, 9000, CONVERT(date, '2024-01-31'))", 517),
+        ("DATEDIFF(ns, '2024-01-06', '2024-01-08')", 535), ("SWITCHOFFSET('2024-01-01', 'x')", 9812),
+        ("SWITCHOFFSET('2024-01-01', 841)", 9812),
+    ],
+)  # fmt: skip
+def test_what_dates_refuse_has_sql_servers_numbers(
+    connect: Any, error_number: Callable[..., int], expression: str, number: int
+) -> None:
+    assert error_number(connect.odbc(), f"SELECT {expression}") == number
 
 
 def test_guids_sort_by_their_last_bytes_first(sql: Sql, table: str) -> None:

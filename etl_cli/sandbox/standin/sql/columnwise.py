@@ -173,8 +173,8 @@ def _replace(reader: ColumnReader, arguments: Sequence[ast.Expression]) -> Read 
     """Only under a collation in which characters are themselves."""
     kind = reader.binder.scalar(arguments[0]).type
     old, by = (reader.constant(argument, t.nvarchar()) for argument in arguments[1:])
-    if not kind.is_text or not kind.rules.flags & (BINARY | BINARY2) or not old or by is None:
-        return None
+    if not kind.is_text or not kind.rules.flags & (BINARY | BINARY2) or not old or by is None or len(by) > len(old):
+        return None  # what grows may have to be cut
     return reader.mapped(
         arguments[0], lambda values: [None if value is None else value.replace(old, by) for value in values]
     )

@@ -136,10 +136,22 @@ class ColumnStore:
         """Return each value's place among the sorted distinct keys (-1 for NULL), and these keys."""
         with self.latch:
             if (ordinal, kind) not in self._ranks:
-                keys = self.keys(ordinal, kind)
-                assert isinstance(keys, list)
-                self._ranks[ordinal, kind] = _dense_ranks(keys)
+                self._ranks[ordinal, kind] = self._new_ranks(ordinal, kind)
             return self._ranks[ordinal, kind]
+
+    def _new_ranks(self, ordinal: int, kind: SqlType) -> tuple[NDArray[np.int64], list[Any]]:
+        column = self.columns[ordinal]
+        if isinstance(column, CellColumn):
+            cells: list[Any] = column.cells(0, self.count)
+            known = _cell_keys(column, key_function(kind), cells)
+        else:
+            cells = self._listed_keys(ordinal)
+            known = {key: key for key in cells}
+        distinct = sorted({key for key in known.values() if key is not None})
+        ranks = {key: rank for rank, key in enumerate(distinct)}
+        ranks[None] = -1
+        of_cell = {cell: ranks[key] for cell, key in known.items()}
+        return np.fromiter(map(of_cell.__getitem__, cells), np.int64, self.count), distinct
 
     def find(self, index: Index, key: tuple[Any, ...]) -> int | None:
         """Return the position of the row with this key of a unique index, None when there is none."""
@@ -178,20 +190,17 @@ def _keyed(column: StoredColumn, key: Key | None, count: int) -> list[Any]:
     """Return the keys of all values; equal cells are looked at once."""
     if isinstance(column, CellColumn):
         cells = column.cells(0, count)
-        read = cell_reader(column.type)
-        known = {cell: read(cell) for cell in set(cells)}
-        if key is not None:
-            known = {cell: None if value is None else key(value) for cell, value in known.items()}
+        known = _cell_keys(column, key, cells)
         return [known[cell] for cell in cells]
     values = column.values(0, count)
     return values if key is None else [None if value is None else key(value) for value in values]
 
 
-def _dense_ranks(keys: list[Any]) -> tuple[NDArray[np.int64], list[Any]]:
-    distinct = sorted({key for key in keys if key is not None})
-    ranks = {key: rank for rank, key in enumerate(distinct)}
-    ranks[None] = -1
-    return np.fromiter(map(ranks.__getitem__, keys), np.int64, len(keys)), distinct
+def _cell_keys(column: CellColumn, key: Key | None, cells: list[bytes]) -> dict[bytes, Any]:
+    """Return the key of each distinct cell."""
+    read = cell_reader(column.type)
+    known = {cell: read(cell) for cell in set(cells)}
+    return known if key is None else {cell: None if value is None else key(value) for cell, value in known.items()}
 
 
 def clustered_order(table: Table) -> Order:

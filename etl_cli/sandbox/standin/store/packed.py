@@ -70,7 +70,9 @@ def _halves(matrix: NDArray[np.uint8]) -> Arrays:
 
 def _ticks(matrix: NDArray[np.uint8], scale: int) -> NDArray[np.int64]:
     size = time_size(scale)
-    return _little(matrix[:, :size]) * 10 ** (7 - scale) + _little(matrix[:, size:]) * TICKS_PER_DAY
+    unit = int(10 ** (7 - scale))
+    found: NDArray[np.int64] = _little(matrix[:, :size]) * unit + _little(matrix[:, size:]) * TICKS_PER_DAY
+    return found
 
 
 def _little(matrix: NDArray[np.uint8]) -> NDArray[np.int64]:

@@ -168,7 +168,15 @@ def _replace(arguments: list[Bound]) -> Bound:
     texts = [as_text(argument) for argument in arguments]
     if texts[0].type.rules.flags & IGNORE_CASE:
         raise not_supported("REPLACE under a case-insensitive collation (add COLLATE Latin1_General_BIN2)")
-    return strict(_variable(texts[0].type), lambda v, old, new: v.replace(old, new) if old else v, *texts)
+    kind = replace_type([text.type for text in texts])
+    return strict(kind, lambda v, old, new: fit_text(kind, v.replace(old, new)) if old else v, *texts)
+
+
+def replace_type(kinds: list[SqlType]) -> SqlType:
+    """Return REPLACE's type: nvarchar when one argument is, as long as its family gets, (max) when the first is."""
+    unicode = any(kind.is_unicode for kind in kinds)
+    limit = t.MAX if kinds[0].is_large else 4000 if unicode else 8000
+    return SqlType("nvarchar" if unicode else "varchar", limit, collation=kinds[0].collation)
 
 
 @register("REPLICATE", 2)
