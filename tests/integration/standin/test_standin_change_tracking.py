@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from typing import Any
 
 import pyodbc
 import pytest
 
-from etl_cli.sandbox.standin import StandInProcess
-from tests.integration.standin.drivers import Drivers
+from etl_cli.sandbox.standin import StandIn, StandInProcess
+from tests.integration.standin.drivers import Drivers, microsoft_driver
 
 ON = "ALTER DATABASE [sourcedb] SET CHANGE_TRACKING = ON (CHANGE_RETENTION = 2 DAYS, AUTO_CLEANUP = ON)"
 
@@ -359,6 +359,39 @@ def test_loaded_columns_are_tracked(drivers_of: Callable[[StandInProcess], Drive
             "SELECT id, SYS_CHANGE_OPERATION FROM CHANGETABLE(CHANGES dbo.t, 0) AS ct ORDER BY id"
         )  # fmt: skip
         assert [tuple(row) for row in found.fetchall()] == [(0, "I"), (1, "I"), (2, "I")]
+
+
+def test_few_changes_of_a_large_table_are_joined_by_its_key() -> None:
+    """Each way of joining finds the same rows: body and later changes, by keys of one and of two columns."""
+    with StandIn(port=0) as server:
+        server.database.execute(
+            "ALTER DATABASE CURRENT SET CHANGE_TRACKING = ON; CREATE TABLE dbo.t (a int NOT NULL, b varchar(9) NOT "
+            "NULL, n int, PRIMARY KEY (a, b)); CREATE TABLE dbo.o (id bigint NOT NULL PRIMARY KEY, n int)"
+        )
+        numbers = list(range(5000))
+        server.database.load_columns("dbo.t", {"a": numbers, "b": [f"k{n}" for n in numbers], "n": numbers})
+        server.database.load_columns("dbo.o", {"id": numbers, "n": numbers})
+        for table, key in (("t", "a"), ("o", "id")):
+            server.database.execute(
+                f"ALTER TABLE dbo.{table} ENABLE CHANGE_TRACKING; UPDATE dbo.{table} SET n = -1 WHERE {key} IN (7, 8); "
+                f"DELETE FROM dbo.{table} WHERE {key} IN (8, 9)"
+            )
+        text = server.connection_string(microsoft_driver(), Encrypt="no")
+        with closing(pyodbc.connect(text, autocommit=True, timeout=10)) as connection:
+            two = connection.execute(
+                "SELECT ct.a, t.n FROM CHANGETABLE(CHANGES dbo.t, 0) AS ct LEFT JOIN dbo.t AS t ON t.b = ct.b AND "
+                "ct.a = t.a ORDER BY ct.a"
+            ).fetchall()
+            one = connection.execute(
+                "SELECT ct.id, t.n, u.n FROM CHANGETABLE(CHANGES dbo.o, 0) AS ct LEFT JOIN dbo.o AS t ON t.id = ct.id "
+                "LEFT JOIN dbo.o AS u ON u.id = ct.id + 10 ORDER BY ct.id"
+            ).fetchall()
+            inner = connection.execute(
+                "SELECT t.n FROM CHANGETABLE(CHANGES dbo.o, 0) AS ct JOIN dbo.o AS t ON t.id = ct.id"
+            ).fetchall()
+    assert [tuple(row) for row in two] == [(7, -1), (8, None), (9, None)]
+    assert [tuple(row) for row in one] == [(7, -1, 17), (8, None, 18), (9, None, 19)]
+    assert [tuple(row) for row in inner] == [(-1,)]
 
 
 def load_tracked(database: Any) -> None:

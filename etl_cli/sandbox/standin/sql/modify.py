@@ -100,7 +100,7 @@ class Writer:
                 self._claim(index, key(row), row_id)
             self.transaction.write(self.table, row_id, row)
             inserted.append(row)
-        self._note([self.journal.touch(INSERTED, row) for row in inserted] if self.journal else [])
+        self._note_rows(INSERTED, inserted)
         return len(inserted)
 
     def next_identity(self, column: Column) -> int:
@@ -221,8 +221,9 @@ class Writer:
                 self._claim(index, after, row_id)
         for row_id, _, new in changed:
             self.transaction.write(self.table, row_id, new)
-        if self.journal:
-            self._note(self.journal.updates([(old, new) for _, old, new in changed], columns))
+        journal = self._journal()
+        if journal is not None:
+            self._note(journal.updates([(old, new) for _, old, new in changed], columns))
         return len(changed)
 
     def delete(self, rows: list[tuple[int, Row]]) -> int:
@@ -231,7 +232,7 @@ class Writer:
             for index, key in self._keys:
                 self._free(index, key(old))
             self.transaction.write(self.table, row_id, None)
-        self._note([self.journal.touch(DELETED, row) for _, row in rows] if self.journal else [])
+        self._note_rows(DELETED, (row for _, row in rows))
         return len(rows)
 
     # --- Change Tracking ---------------------------------------------------------------------------------------
@@ -242,12 +243,15 @@ class Writer:
 
     def track_loaded(self, rows: Iterable[Row]) -> None:
         """Note rows that were appended as a whole."""
-        if self.journal:
-            self._note([self.journal.touch(INSERTED, row) for row in rows])
+        self._note_rows(INSERTED, rows)
 
-    @property
-    def journal(self) -> RowTouches | None:
-        """What makes journal entries of rows, None when the table is not tracked."""
+    def _note_rows(self, operation: str, rows: Iterable[Row]) -> None:
+        journal = self._journal()
+        if journal is not None:
+            self._note([journal.touch(operation, row) for row in rows])
+
+    def _journal(self) -> RowTouches | None:
+        """Return what makes journal entries of rows, None when the table is not tracked."""
         return RowTouches(self.table) if self.transaction.tracks(self.table) else None
 
 

@@ -5,18 +5,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any
+
+import numpy as np
 
 from etl_cli.sandbox.standin.errors import not_supported
 from etl_cli.sandbox.standin.sql import ast
 from etl_cli.sandbox.standin.sql.binder import Binder
-from etl_cli.sandbox.standin.sql.predicates import Predicate, conjunction, keyed
+from etl_cli.sandbox.standin.sql.bound import Bound, Evaluate
+from etl_cli.sandbox.standin.sql.predicates import Predicate, comparison_type, conjunction, keyed
 from etl_cli.sandbox.standin.sql.scope import Scope, SourceScope
 from etl_cli.sandbox.standin.sql.tree import conjuncts, walk
-from etl_cli.sandbox.standin.store.definitions import Table
+from etl_cli.sandbox.standin.store.column_store import ColumnStore
+from etl_cli.sandbox.standin.store.definitions import Index, Table
 from etl_cli.sandbox.standin.store.version import TableVersion
+from etl_cli.sandbox.standin.types import SqlType
 
 Rows = Iterator[tuple[Any, ...]]
+LOOKUP_BELOW = 4  # one left row in so many of the right ones is still looked up by its key
 
 
 @dataclass
@@ -100,6 +107,7 @@ class _Join:
         self.leaf = step.leaf
         self._left_keys: list[Callable[[Any], Any]] = []
         self._right_keys: list[Callable[[Any], Any]] = []
+        self._right_columns: list[int | None] = []  # positions in the leaf's table, where keys are its own
         rest: list[Predicate] = []
         for part in conjuncts(step.condition):
             if not self._take_equality(part, binder):
@@ -112,23 +120,28 @@ class _Join:
         left, right = (self._places(side, binder) for side in (part.left, part.right))
         if not left or not right:
             return False
-        one, other = keyed(binder.scalar(part.left), binder.scalar(part.right))
+        bounds = binder.scalar(part.left), binder.scalar(part.right)
+        one, other = keyed(*bounds)
         if right == {self.place} and self.place not in left:
-            self._left_keys.append(one)
-            self._right_keys.append(other)
+            self._take_keys(one, other, bounds[1], comparison_type(*bounds))
         elif left == {self.place} and self.place not in right:
-            self._left_keys.append(other)
-            self._right_keys.append(one)
+            self._take_keys(other, one, bounds[0], comparison_type(*bounds))
         else:
             return False
         return True
+
+    def _take_keys(self, left: Evaluate, right: Evaluate, bound: Bound, common: SqlType) -> None:
+        self._left_keys.append(left)
+        self._right_keys.append(right)
+        own = bound.type == common or (bound.type.is_integer and common.is_integer)
+        self._right_columns.append(bound.column[1] if bound.column is not None and own else None)
 
     def _places(self, node: ast.Expression, binder: Binder) -> set[int]:
         return {binder.scope.resolve(item)[0] for item in walk(node) if isinstance(item, ast.Column)}
 
     def run(self, rows: Rows, leaves: list[Leaf]) -> Rows:
         """Yield the joined rows."""
-        rights = list(self.leaf.rows())
+        rows, rights = self._right_rows(rows)
         nothing = (None,) * len(self.leaf.scope.used)
         lookup = self._lookup(rights)
         matched: set[int] = set()
@@ -147,6 +160,37 @@ class _Join:
             for number, right in enumerate(rights):
                 if number not in matched:
                     yield (*empty, right)
+
+    def _right_rows(self, rows: Rows) -> tuple[Rows, list[tuple[Any, ...]]]:
+        """Return the left rows, and the right ones: few left rows find theirs by the table's key."""
+        index, version = self._index(), self.leaf.version
+        if index is None or version is None or self.kind not in ("INNER", "LEFT"):
+            return rows, list(self.leaf.rows())
+        store, hidden, outside = version.content
+        most = store.count // LOOKUP_BELOW
+        few = list(islice(rows, most + 1))
+        if len(few) > most:
+            return chain(few, rows), list(self.leaf.rows())
+        places = self._places_of_keys(few, index, store)
+        positions = np.array([place for place in places if store.row_id(place) not in hidden], np.intp)
+        used = self.leaf.scope.used
+        found = list(store.rows(used, positions))
+        found.extend(tuple([row[ordinal] for ordinal in used]) for row in outside.values())
+        return iter(few), found
+
+    def _index(self) -> Index | None:
+        """Return a unique index over just the columns that are compared."""
+        wanted = set(self._right_columns)
+        if self.leaf.table is None or None in wanted or len(wanted) < len(self._right_columns):
+            return None
+        indexes = self.leaf.table.unique_indexes
+        return next((index for index in indexes if {ordinal for ordinal, _ in index.columns} == wanted), None)
+
+    def _places_of_keys(self, rows: list[Any], index: Index, store: ColumnStore) -> set[int]:
+        parts = [self._left_keys[self._right_columns.index(ordinal)] for ordinal, _ in index.columns]
+        keys = (tuple(part(row) for part in parts) for row in rows)
+        places = (store.find(index, key) for key in keys if None not in key)
+        return {place for place in places if place is not None}
 
     def _lookup(self, rights: list[tuple[Any, ...]]) -> Callable[[Any], Iterable[int]]:
         if not self._right_keys:

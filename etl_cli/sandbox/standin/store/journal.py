@@ -6,6 +6,7 @@ deleted and inserted again is an update of all its columns.
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
@@ -76,9 +77,9 @@ class Journal:
     def net_changes(self, since: int | None) -> Iterator[NetChange]:
         """Yield one change a row, in the order of its first change; since None: all that is kept."""
         grouped: dict[tuple[Any, ...], list[tuple[int, Touch]]] = {}
-        for entry in self.entries[: self.count]:
-            if since is None or entry[0] > since:
-                grouped.setdefault(entry[1].key, []).append(entry)
+        first = 0 if since is None else bisect_right(self.entries, since, hi=self.count, key=lambda entry: entry[0])
+        for entry in self.entries[first : self.count]:
+            grouped.setdefault(entry[1].key, []).append(entry)
         for entries in grouped.values():
             yield self._net(entries)
 
