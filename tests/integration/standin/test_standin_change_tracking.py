@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from typing import Any
 
@@ -359,6 +362,60 @@ def test_loaded_columns_are_tracked(drivers_of: Callable[[StandInProcess], Drive
             "SELECT id, SYS_CHANGE_OPERATION FROM CHANGETABLE(CHANGES dbo.t, 0) AS ct ORDER BY id"
         )  # fmt: skip
         assert [tuple(row) for row in found.fetchall()] == [(0, "I"), (1, "I"), (2, "I")]
+
+
+def write_at_random(connection: pyodbc.Connection, table: str, seed: int, stop: threading.Event) -> None:
+    """Transactions of a few statements each; some are rolled back, and some fail by a key or as deadlock victims."""
+    rng = random.Random(seed)
+    while not stop.is_set():
+        key, value = rng.randrange(40), rng.randrange(10**6)
+        statements = [
+            f"DELETE FROM {table} WHERE id = {key}", f"UPDATE {table} SET n = {value} WHERE id % 7 = {key % 7}",
+            f"INSERT INTO {table} VALUES ({key}, N'x', {value})",
+            f"UPDATE {table} SET id = {value % 40} WHERE id = {key}",
+        ]  # fmt: skip
+        try:
+            for _ in range(rng.randrange(1, 4)):
+                connection.execute(rng.choice(statements))
+            if rng.random() < 0.8:
+                connection.commit()
+        except pyodbc.Error:
+            pass
+        connection.rollback()
+
+
+def test_a_mirror_kept_by_changes_is_the_table_at_every_version(connect: Drivers, tracked: str) -> None:
+    """Under SNAPSHOT, while others write: the changes since a version turn its rows into the present ones."""
+    reader, stop = connect.odbc(), threading.Event()
+    reader.execute("SET TRANSACTION ISOLATION LEVEL SNAPSHOT")
+    writers = [connect.odbc(autocommit=False) for _ in range(2)]
+    mirror: dict[int, int] = {}
+    since: int | None = None
+    with ThreadPoolExecutor() as pool:
+        working = [pool.submit(write_at_random, writer, tracked, seed, stop) for seed, writer in enumerate(writers)]
+        try:
+            for _ in range(150):
+                reader.execute("BEGIN TRAN")
+                version = reader.execute("SELECT CHANGE_TRACKING_CURRENT_VERSION()").fetchval()
+                rows = dict(map(tuple, reader.execute(f"SELECT id, n FROM {tracked}").fetchall()))
+                changes = reader.execute(
+                    "SELECT ct.SYS_CHANGE_OPERATION, ct.id, t.n "
+                    f"FROM CHANGETABLE(CHANGES {tracked}, {since or 0}) AS ct LEFT JOIN {tracked} AS t ON t.id = ct.id "
+                    f"WHERE ct.SYS_CHANGE_VERSION <= {version}"
+                ).fetchall()
+                reader.execute("COMMIT")
+                for operation, key, value in changes if since is not None else ():
+                    assert operation == "D" or (key in mirror) == (operation == "U")
+                    if operation == "D":
+                        mirror.pop(key, None)
+                    else:
+                        mirror[key] = value
+                mirror, since = (rows if since is None else mirror), version
+                assert mirror == rows
+        finally:
+            stop.set()
+        for future in working:
+            future.result(timeout=20)
 
 
 def test_few_changes_of_a_large_table_are_joined_by_its_key() -> None:
