@@ -170,10 +170,10 @@ def _sink(config: Config, connection: SinkConnection) -> Iterator[Finding]:
 
 def _rights(resolved: Resolved, connection: SinkConnection) -> Iterator[Finding]:
     user = connection.info.user
-    for table, apply in resolved.tables:
+    for table, apply in ((t.plan, t.apply) for t in resolved.tables):
         if apply.how == "difference" and not apply.problem:
             yield from _rights_on(table, connection)
-    for schema in sorted({table.target_schema for table, apply in resolved.tables if apply.how != "difference"}):
+    for schema in sorted({t.plan.target_schema for t in resolved.tables if t.apply.how != "difference"}):
         row = connection.execute(
             "SELECT has_schema_privilege(oid, 'CREATE') FROM pg_namespace WHERE nspname = %s", [schema]
         ).fetchone()

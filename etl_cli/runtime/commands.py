@@ -17,20 +17,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from etl_cli.runtime.errors import EtlError
+from etl_cli.runtime.errors import EtlError, UsageError
 from etl_cli.runtime.locate import find_pipeline
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from etl_cli.runtime.request import Request
+
 WIDTH_IN_A_PIPE = 240
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def add_commands(app: typer.Typer, directory: Path | None = None) -> None:
-    """Add check, plan and run to `app`, for the pipeline in `directory` or for one named on the command line."""
+    """Add check, plan, run and state to `app`, for the pipeline in `directory` or for one named on the command line."""
     named = directory is None
     argument: Any = (
         typer.Argument(metavar="NAME", help="The pipeline's name, or the path of its directory.")
@@ -57,10 +60,61 @@ def add_commands(app: typer.Typer, directory: Path | None = None) -> None:
             _plan(place, ddl, as_json)
 
     @app.command()
-    def run(name: Annotated[str, argument] = default, as_json: AsJson = False, debug: Debug = False) -> None:
+    def run(
+        name: Annotated[str, argument] = default,
+        resume: Annotated[
+            bool, typer.Option("--resume", help="Go on where the last run was stopped or failed.")
+        ] = False,
+        table: Annotated[list[str] | None, typer.Option(help="Only this source table; may be repeated.")] = None,
+        shard: Annotated[list[str] | None, typer.Option(help="Only this shard; may be repeated.")] = None,
+        full: Annotated[bool, typer.Option("--full", help="Read everything, whatever the watermarks say.")] = False,
+        where: Annotated[str | None, typer.Option(help="Only rows that meet this condition of the source.")] = None,
+        as_json: AsJson = False,
+        debug: Debug = False,
+    ) -> None:
         """Run once, in the foreground, with progress."""
+        from etl_cli.runtime.request import Request
+
+        request = Request(resume=resume, tables=table or (), shards=shard or (), full=full, where=where)
         with pipeline_at(name, debug) as place:
-            _run(place, as_json)
+            request.refuse_contradictions()
+            _run(place, request, as_json)
+
+    state = typer.Typer(
+        help="Show, set and forget watermarks: how far append, upsert and changes have come.", no_args_is_help=True
+    )
+    app.add_typer(state, name="state")
+
+    @state.command("show")
+    def state_show(name: Annotated[str, argument] = default, as_json: AsJson = False, debug: Debug = False) -> None:
+        """Show the watermark of every table and shard."""
+        with pipeline_at(name, debug) as place:
+            _state_show(place, as_json)
+
+    @state.command("set")
+    def state_set(
+        name: Annotated[str, argument] = default,
+        value: Annotated[str, typer.Option(help="The cursor's value, as the source writes it.")] = ...,  # type: ignore[assignment]
+        table: Annotated[str, typer.Option(help="The source table.")] = ...,  # type: ignore[assignment]
+        shard: Annotated[list[str] | None, typer.Option(help="Only this shard; may be repeated.")] = None,
+        yes: Yes = False,
+        debug: Debug = False,
+    ) -> None:
+        """Put watermarks at a value: the next run reads the rows above it."""
+        with pipeline_at(name, debug) as place:
+            _state_set(place, table, shard or [], value, yes)
+
+    @state.command("reset")
+    def state_reset(
+        name: Annotated[str, argument] = default,
+        table: Annotated[str | None, typer.Option(help="Only this source table.")] = None,
+        shard: Annotated[list[str] | None, typer.Option(help="Only this shard; may be repeated.")] = None,
+        yes: Yes = False,
+        debug: Debug = False,
+    ) -> None:
+        """Forget watermarks: the next run reads everything."""
+        with pipeline_at(name, debug) as place:
+            _state_reset(place, table, shard or [], yes)
 
 
 @contextmanager
@@ -78,7 +132,7 @@ def errors_as_lines(debug: bool, directory: Path | None = None) -> Iterator[None
     except BrokenPipeError:
         sys.stderr.close()
         raise SystemExit(1) from None
-    except (typer.Exit, SystemExit):
+    except (typer.Exit, typer.Abort, SystemExit):
         raise
     except Exception as error:
         told = f"{type(error).__name__}: {error}: this is a fault of etl-cli; --debug shows where"
@@ -119,7 +173,7 @@ def _plan(directory: Path, ddl: bool, as_json: bool) -> None:
 
     config = load_config(directory)
     with connect_sink(sink_of(config), f"etl-cli {config.name} plan") as connection:
-        resolved = resolve_or_refuse(config, connection)
+        resolved, _ = resolve_or_refuse(config, connection)
     if ddl:
         print("\n".join(script(table) for table in resolved.plan.tables), end="")
         return
@@ -131,7 +185,54 @@ def _plan(directory: Path, ddl: bool, as_json: bool) -> None:
     print_plan(console(), resolved)
 
 
-def _run(directory: Path, as_json: bool) -> None:
+def _state_show(directory: Path, as_json: bool) -> None:
+    from dataclasses import asdict
+
+    from etl_cli.runtime.config import load_config
+    from etl_cli.runtime.display.reports import print_watermarks
+    from etl_cli.runtime.state import watermarks
+
+    marks = watermarks(load_config(directory))
+    if as_json:
+        print_json([asdict(mark) for mark in marks])
+    else:
+        print_watermarks(console(), marks)
+
+
+def _state_set(directory: Path, table: str, shards: list[str], value: str, yes: bool) -> None:
+    from etl_cli.runtime.config import load_config
+    from etl_cli.runtime.state import chosen_for_setting, put
+
+    config = load_config(directory)
+    chosen = chosen_for_setting(config, table, shards)
+    names = ", ".join(mark.shard for mark in chosen)
+    _confirm(f"Put the watermark of {chosen[0].source_table} of {names} at {value}?", yes)
+    put(config, chosen, value)
+    print(f"{len(chosen)} watermark{'s' if len(chosen) > 1 else ''} set: the next run reads what is above {value}")
+
+
+def _state_reset(directory: Path, table: str | None, shards: list[str], yes: bool) -> None:
+    from etl_cli.runtime.config import load_config
+    from etl_cli.runtime.state import chosen_for_reset, forget
+
+    config = load_config(directory)
+    chosen = chosen_for_reset(config, table, shards)
+    for mark in chosen:
+        print(f"{mark.id.source_table} of {mark.id.shard}: {mark.cursor} {mark.value}")
+    _confirm("Forget these watermarks? The next run reads everything.", yes)
+    forget(config, chosen)
+    print(f"{len(chosen)} watermark{'s' if len(chosen) > 1 else ''} forgotten")
+
+
+def _confirm(question: str, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("this asks before it changes anything, and nobody is there to answer", "repeat it with --yes")
+    typer.confirm(question, abort=True)
+
+
+def _run(directory: Path, request: "Request", as_json: bool) -> None:
     from contextlib import nullcontext
 
     from etl_cli.runtime.config import load_config
@@ -139,8 +240,9 @@ def _run(directory: Path, as_json: bool) -> None:
     from etl_cli.runtime.display.live import LiveDisplay
     from etl_cli.runtime.display.summary import as_json as data_of
     from etl_cli.runtime.display.summary import print_summary
+    from etl_cli.runtime.outcome import RunFailedError
     from etl_cli.runtime.progress import Progress
-    from etl_cli.runtime.run import RunFailedError, run_pipeline
+    from etl_cli.runtime.run import run_pipeline
 
     config = load_config(directory)
     terminal = console()
@@ -152,7 +254,7 @@ def _run(directory: Path, as_json: bool) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # a stop is told like Ctrl-C: rolled back, recorded
     with LiveDisplay(terminal, progress) if live else nullcontext():
         try:
-            outcome = run_pipeline(config, progress)
+            outcome = run_pipeline(config, progress, request)
         except RunFailedError as failed:
             outcome, error = failed.outcome, failed
     if as_json:

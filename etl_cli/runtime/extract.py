@@ -13,14 +13,15 @@ from typing import Any, Protocol
 
 import pyarrow as pa
 
-from etl_cli.runtime.errors import DataError, EtlError
+from etl_cli.runtime.errors import EtlError, SourceError
 from etl_cli.runtime.job import SNAPSHOT
 from etl_cli.runtime.kept import Kept
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.source.connect import Shard, connect_arrow, connect_odbc, session_statement
 from etl_cli.runtime.source.driver import uses_microsoft_driver
 from etl_cli.runtime.source.errors import translate
-from etl_cli.runtime.source.scan import ROWS_SENT, count_rows, select_rows
+from etl_cli.runtime.source.scan import ROWS_SENT, select_rows
+from etl_cli.runtime.window import Window
 
 BATCH_BYTES = 2_000_000
 """What a batch should hold; four streams keep a few of them each in several forms."""
@@ -41,20 +42,17 @@ class Cursor(Protocol):
     def fetch(self, rows: int) -> pa.RecordBatch:
         """At most `rows` further rows, columns named as in the source; an empty batch is the end."""
 
-    def count(self) -> int:
-        """COUNT_BIG(*) of what the scan reads, at this moment of the transaction."""
+    def ask(self, statement: str) -> tuple[Any, ...]:
+        """The one row that a statement gives, at this moment of the transaction."""
 
-    def scan(self) -> None:
-        """Start the scan."""
-
-    def sent(self) -> int:
-        """How many rows the server says it sent, asked once the scan has given an empty batch."""
+    def scan(self, window: Window) -> None:
+        """Start the scan of the window's rows."""
 
 
 class BatchReader:
     """Hands out a task's rows in batches of about BATCH_BYTES, learning how wide its rows are.
 
-    Raises SourceError, and DataError where not all rows that the server sent have arrived.
+    Raises SourceError, also where not all rows that the server sent have arrived.
     """
 
     def __init__(self, cursor: Cursor, plan: TablePlan) -> None:
@@ -91,12 +89,9 @@ class BatchReader:
         within a result. A lost connection cannot answer this question.
         """
         self._ended = True
-        sent = self._cursor.sent()
+        sent = int(self._cursor.ask(ROWS_SENT)[0])
         if sent != self._fetched:
-            raise DataError(
-                f"{self._plan.source}: the server sent {sent} rows, {self._fetched} arrived",
-                "nothing was made visible; run again",
-            )
+            raise SourceError(f"{self._plan.source}: the server sent {sent} rows, {self._fetched} arrived", "run again")
 
     def _learned(self, piece: pa.RecordBatch) -> int:
         """Aim at BATCH_BYTES with the next fetch, growing by steps; the bytes of this one."""
@@ -145,19 +140,14 @@ class _ArrowCursor:
         self._plan = plan
         self._cursor = cursor
 
-    def count(self) -> int:
+    def ask(self, statement: str) -> tuple[Any, ...]:
         with reading(self._shard, self._plan):
-            self._cursor.execute(count_rows(self._plan))
-            return int(self._cursor.fetchone()[0])
+            self._cursor.execute(statement)
+            return tuple(self._cursor.fetchone())
 
-    def scan(self) -> None:
+    def scan(self, window: Window) -> None:
         with reading(self._shard, self._plan):
-            self._cursor.execute(select_rows(self._plan))
-
-    def sent(self) -> int:
-        with reading(self._shard, self._plan):
-            self._cursor.execute(ROWS_SENT)
-            return int(self._cursor.fetchone()[0])
+            self._cursor.execute(select_rows(self._plan, window))
 
     def fetch(self, rows: int) -> pa.RecordBatch:
         with reading(self._shard, self._plan):

@@ -1,4 +1,7 @@
-"""A task as it is handed to a worker, and what comes back. Imports no Arrow: the run's own process needs none."""
+"""A part of a task as it is handed to a worker, and what comes back.
+
+Imports no Arrow: the run's own process needs none.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,13 @@ from dataclasses import dataclass, field
 
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.ledger.ledger import TaskId
+from etl_cli.runtime.ledger.watermarks import WatermarkId
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.progress import Moved
 from etl_cli.runtime.sink.connect import Sink
-from etl_cli.runtime.sink.shadow import Shadow
+from etl_cli.runtime.sink.destination import Destination
 from etl_cli.runtime.source.connect import Shard
+from etl_cli.runtime.window import ALL_ROWS, Window
 
 SNAPSHOT = "snapshot"
 READ_COMMITTED = "read committed"
@@ -22,6 +27,15 @@ class CancelledError(EtlError):
 
 
 @dataclass(frozen=True)
+class WatermarkMove:
+    """The watermark that each chunk moves, and the position where it stood when the run began."""
+
+    id: WatermarkId
+    cursor: str
+    before: tuple[str, ...] | None
+
+
+@dataclass(frozen=True)
 class Job:
     """All that a stream needs, in a form that travels to another process."""
 
@@ -29,32 +43,43 @@ class Job:
     shard: Shard
     sink: Sink
     plan: TablePlan
-    shadow: Shadow
+    destination: Destination
     isolation: str
     application: str
     attempt: int = 1
     stream: int = 0
+    window: Window = ALL_ROWS
+    watermark: WatermarkMove | None = None
+    max_rows_per_s: float | None = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """A task that is loaded: what moved, and what the source counted (None = not asked)."""
+    """A stream that is done: what moved, and what the source counted (None = not asked, or written meanwhile)."""
 
     moved: Moved
     counted: int | None
-    note: str | None
+    notes: tuple[str, ...] = ()
     srids: Mapping[str, frozenset[int]] = field(default_factory=dict)
     """The spatial reference systems of each spatial column of the target."""
+    checksums: Mapping[str, tuple[int, int]] | None = None
+    """By column of the target what the source summed over the window: values that are not NULL, sum of hashes."""
+    last_position: tuple[str, ...] = ()
+    parts: int = 1
+    """How often the window was begun: a read in parts is of several moments."""
 
 
 class Watcher:
     """Hears from a stream; the defaults do nothing."""
 
     def expect(self, rows: int) -> None:
-        """The source has counted its rows."""
+        """The source has counted the rows that are left to read."""
 
     def moved(self, moved: Moved) -> None:
         """Another batch is on its way to the sink."""
+
+    def retrying(self, error: EtlError, seconds: float) -> None:
+        """A chunk has failed and will be tried again after so many seconds."""
 
     def is_cancelled(self) -> bool:
         """Whether the stream should stop; asked between batches."""

@@ -1,71 +1,219 @@
-"""Loads a chunk: COPY of its rows and its ledger row, in one transaction."""
+"""Loads a chunk: its rows, what they change in the target, its ledger row and the watermark, in one transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import contextlib
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import psycopg
+import pyarrow as pa
+from psycopg import sql
 
-from etl_cli.runtime.errors import DataError
-from etl_cli.runtime.ledger.chunks import ChunkId, begin_chunk, complete_chunk
+from etl_cli.runtime.checksums import Sums, as_sums, select_sink
+from etl_cli.runtime.errors import DataError, SinkError
+from etl_cli.runtime.ledger.chunks import ChunkId, Held, begin_chunk, complete_chunk
+from etl_cli.runtime.ledger.rejects import Reject, record_rejects
 from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.sink.connect import SinkConnection, translate
-from etl_cli.runtime.sink.shadow import Shadow
+from etl_cli.runtime.sink.destination import Destination
+from etl_cli.runtime.sink.merge import Counts
+from etl_cli.runtime.transform import BadRowError, BatchEncoder, key_of
+
+Encoding = Callable[[], AbstractContextManager[None]]
+Settled = Callable[[SinkConnection, str | None], None]
 
 
-class ChunkWriter:
-    """Takes a chunk's bytes, and counts what they stand for."""
+class _Writer:
+    """Sends batches in one COPY; any bad row fails the chunk."""
 
-    def __init__(self, copy: psycopg.Copy) -> None:
-        self._copy = copy
-        self.rows = 0
-        self.bytes = 0
+    def __init__(self, connection: SinkConnection, statement: str, encoder: BatchEncoder, encoding: Encoding) -> None:
+        self._connection = connection
+        self._statement = statement
+        self._encoder = encoder
+        self._encoding = encoding
+        self._cursor = connection.cursor()
+        self._open = contextlib.ExitStack()
+        self._copy: psycopg.Copy | None = None
+        self.rows_read = self.rows = self.bytes = 0
+        self.counts = Counts()
         self.last_key: str | None = None
+        self.rejects: list[Reject] = []
 
-    def write(self, data: bytes, rows: int, last_key: str | None) -> None:
-        """Send one batch's bytes."""
-        self._copy.write(data)
-        self.rows += rows
-        self.bytes += len(data)
+    @property
+    def held(self) -> Held:
+        """What the chunk holds so far."""
+        return Held(self.rows_read, self.rows, self.bytes, len(self.rejects), self.counts)
+
+    def add(self, batch: pa.RecordBatch, last_key: str | None = None) -> None:
+        """Encode and send a batch that ends at `last_key`."""
+        self._send(batch)
+        self.rows_read += batch.num_rows
         self.last_key = last_key
 
-    def end(self, data: bytes) -> None:
-        """Send what the encoder still held, and the trailer of the COPY stream."""
+    def end(self) -> None:
+        """Send what the encoder held back, and hear how many rows were stored.
+
+        Raises DataError where Postgres stored another number of rows than was sent.
+        """
+        if self._copy is None:
+            return
+        rest = self._encoder.finish()
+        self._copy.write(rest)
+        self._open.close()
+        self._copy = None
+        self.bytes += len(rest)
+        if self._cursor.rowcount != self.rows:
+            raise DataError(f"{self.rows} rows were sent, Postgres stored {self._cursor.rowcount}")
+
+    def abandon(self, error: BaseException) -> None:
+        """End an open COPY because of `error`."""
+        self._open.__exit__(type(error), error, error.__traceback__)
+
+    def _send(self, batch: pa.RecordBatch) -> None:
+        if self._copy is None:
+            self._encoder.begin()
+            self._copy = self._open.enter_context(self._cursor.copy(self._statement))
+        with self._encoding():
+            data = self._encoder.encode(batch)
         self._copy.write(data)
+        self.rows += batch.num_rows
+        self.bytes += len(data)
+
+
+class _RejectingWriter(_Writer):
+    """Sends each batch in a COPY and a savepoint of its own, and halves it until a bad row stands alone."""
+
+    def __init__(self, plan: TablePlan, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._plan = plan
+
+    def end(self) -> None:
+        """Nothing is open between two batches."""
+
+    def _send(self, batch: pa.RecordBatch) -> None:
+        while batch.num_rows:
+            try:
+                data = self._encoded(batch)
+                break
+            except BadRowError as error:
+                self.rejects.append(error.reject)
+                kept = [row != error.row for row in range(batch.num_rows)]
+                batch = batch.filter(pa.array(kept, pa.bool_()))
+        else:
+            return
+        try:
+            self._copy_alone(data, batch.num_rows)
+        except (psycopg.DataError, psycopg.IntegrityError) as error:
+            if batch.num_rows == 1:
+                said = error.diag.message_primary or str(error)
+                self.rejects.append(Reject(key_of(self._plan, batch, 0), error.diag.column_name, said))
+                return
+            half = batch.num_rows // 2
+            self._send(batch.slice(0, half))
+            self._send(batch.slice(half))
+
+    def _encoded(self, batch: pa.RecordBatch) -> bytes:
+        with self._encoding():
+            self._encoder.begin()
+            return self._encoder.encode(batch) + self._encoder.finish()
+
+    def _copy_alone(self, data: bytes, rows: int) -> None:
+        with self._connection.transaction():
+            with self._cursor.copy(self._statement) as copy:
+                copy.write(data)
+            if self._cursor.rowcount != rows:
+                raise DataError(f"{rows} rows were sent, Postgres stored {self._cursor.rowcount}")
+        self.rows += rows
         self.bytes += len(data)
 
 
 class ChunkLoader:
-    """Loads the chunks of one stream into the shadow, over a connection of its own."""
+    """Loads the chunks of one stream to their destination, over a connection of its own."""
 
-    def __init__(self, connection: SinkConnection, plan: TablePlan, shadow: Shadow) -> None:
+    def __init__(
+        self,
+        connection: SinkConnection,
+        plan: TablePlan,
+        destination: Destination,
+        encoder: BatchEncoder,
+        encoding: Encoding = nullcontext,
+    ) -> None:
         self._connection = connection
         self._plan = plan
-        columns = ", ".join(quote_sink(name) for name in plan.target_columns)
-        self._statement = f"COPY {shadow.quoted} ({columns}) FROM STDIN (FORMAT BINARY)"
-        # A crash of the server may take the last chunks of a shadow, but then rows and ledger rows
-        # together: nothing is said to be there that is not. What makes them visible waits for the disk.
-        connection.execute("SET synchronous_commit = off")
+        self._destination = destination
+        self._encoder = encoder
+        self._encoding = encoding
+        columns = ", ".join(map(quote_sink, destination.columns(plan)))
+        self._statement = f"COPY {destination.quoted} ({columns}) FROM STDIN (FORMAT BINARY)"
+        with self._errors():
+            destination.prepare(connection, plan)
+            # A crash of the server may take the last chunks, but then rows, ledger rows and watermarks
+            # together: nothing is said to be there that is not. What makes a shadow visible waits for the disk.
+            connection.execute("SET synchronous_commit = off")
 
     @contextmanager
-    def chunk(self, chunk: ChunkId, attempt: int) -> Iterator[ChunkWriter]:
+    def chunk(self, chunk: ChunkId, attempt: int, settled: Settled | None = None) -> Iterator[_Writer]:
         """A transaction that commits the chunk when the block ends, and nothing if it fails.
 
-        Raises SinkError, and DataError where Postgres stored another number of rows than was sent.
+        `settled` is called within it once the rows are at their place, with the chunk's last key. Raises
+        SinkError, and DataError for a row that Postgres refuses and for more rejects than are allowed.
         """
+        connection, plan = self._connection, self._plan
+        with self._errors(), connection.transaction():
+            begin_chunk(connection, chunk, attempt)
+            writer = self._writer()
+            try:
+                yield writer
+                writer.end()
+            except BaseException as error:
+                writer.abandon(error)
+                raise
+            self._refuse_too_many(chunk, writer.rejects)
+            sums = self._sums()
+            writer.counts = self._destination.settle(connection, plan, chunk.task.run_id, chunk.task.shard)
+            if settled is not None:
+                settled(connection, writer.last_key)
+            complete_chunk(connection, chunk, attempt, writer.last_key, writer.held, sums)
+
+    def _sums(self) -> Sums | None:
+        """The checksums of what was copied into the staging table; those of a shadow are taken when it is full."""
+        if self._plan.validate != "checksums" or not self._destination.is_staged:
+            return None
+        row = self._connection.execute(sql.SQL(select_sink(self._plan, self._destination.quoted))).fetchone()
+        return as_sums(self._plan, row) if row else None
+
+    def _writer(self) -> _Writer:
+        if self._plan.on_bad_row == "reject":
+            return _RejectingWriter(self._plan, self._connection, self._statement, self._encoder, self._encoding)
+        return _Writer(self._connection, self._statement, self._encoder, self._encoding)
+
+    def _refuse_too_many(self, chunk: ChunkId, rejects: list[Reject]) -> None:
+        if not rejects:
+            return
+        total = record_rejects(self._connection, chunk.task, rejects)
+        if total > self._plan.max_rejects:
+            raise DataError(
+                f"{self._plan.source} of {chunk.task.shard}: {total} bad rows, max_rejects is "
+                f"{self._plan.max_rejects}; the last: {rejects[-1]}",
+                "correct the rows, or raise max_rejects",
+            )
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
         try:
-            with self._connection.transaction():
-                begin_chunk(self._connection, chunk, attempt)
-                cursor = self._connection.cursor()
-                with cursor.copy(self._statement) as copy:
-                    writer = ChunkWriter(copy)
-                    yield writer
-                if cursor.rowcount != writer.rows:
-                    raise DataError(
-                        f"{self._plan.source}: {writer.rows} rows were sent, Postgres stored {cursor.rowcount}"
-                    )
-                complete_chunk(self._connection, chunk, writer.last_key, writer.rows, writer.bytes)
+            yield
         except psycopg.Error as error:
-            raise translate(error, f"loading {self._plan.target}") from error
+            told = translate(error, f"loading {self._plan.target}")
+            if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
+                # a row that the target refuses is the source's fault, and no better next time
+                raise DataError(told.message, told.remedy) from error
+            raise told from error
+
+
+def is_transient(error: SinkError) -> bool:
+    """Whether another try of the chunk may succeed: a lost connection, a lock, a deadlock, a server going down."""
+    state = error.sqlstate
+    return state is None or state.startswith(("08", "40", "53", "55", "57", "58"))

@@ -32,6 +32,28 @@ def less(column: ColumnPlan, watermark: str, lookback: float) -> str:
         ) from error
 
 
+def is_higher(column: ColumnPlan, one: str, other: str) -> bool:
+    """Whether the cursor value `one` is above `other`, both as the source's texts."""
+    return _comparable(column, one) > _comparable(column, other)
+
+
+def _comparable(column: ColumnPlan, text: str) -> tuple[object, ...]:
+    kind = column.source_type.partition("(")[0].lower()
+    if kind in ("timestamp", "rowversion"):
+        return (int(text, 16),)
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        return (int(text),)
+    day, clock, fraction, offset = match.groups()
+    whole = dt.datetime.fromisoformat(f"{day} {clock or '00:00:00'}")
+    minutes = 0
+    if offset.strip():
+        hours, _, rest = offset.strip().lstrip("+-").partition(":")
+        minutes = (int(hours) * 60 + int(rest or 0)) * (-1 if offset.strip().startswith("-") else 1)
+    seconds = (whole - _FIRST) // dt.timedelta(seconds=1) - 60 * minutes
+    return seconds, (fraction or ".").ljust(8, "0")
+
+
 def _earlier(text: str, seconds: float, *, is_date: bool) -> str:
     match = _TIME.fullmatch(text.strip())
     if match is None:

@@ -11,6 +11,7 @@ from etl_cli.runtime.config.model import Config, TableConfig
 from etl_cli.runtime.expansion import expand
 from etl_cli.runtime.names import collisions, cut, fold
 from etl_cli.runtime.plan import DELETED_AT, LINEAGE, ColumnPlan, Plan, TablePlan
+from etl_cli.runtime.request import EVERYTHING, Request
 from etl_cli.runtime.source.catalogue import Catalogue, SourceColumn, SourceTable
 from etl_cli.runtime.type_map import (
     UnsupportedTypeError,
@@ -29,7 +30,7 @@ FIRST_WITH_UTF8 = 15
 
 
 def make_plan(
-    config: Config, catalogues: Sequence[Catalogue], *, has_xml: bool = True
+    config: Config, catalogues: Sequence[Catalogue], *, has_xml: bool = True, request: Request = EVERYTHING
 ) -> tuple[Plan, Problems, Problems]:
     """The plan, the problems that forbid it, and notes that an operator should know.
 
@@ -38,7 +39,9 @@ def make_plan(
     problems: Problems = []
     notes: Problems = []
     tables: list[TablePlan] = []
-    expanded = expand(config.tables, catalogues, problems)
+    expanded = [(table, name) for table, name in expand(config.tables, catalogues, problems) if request.takes(name)]
+    if request.tables and not expanded:
+        problems.append(f"{', '.join(request.tables)}: not among `tables`: name a source table as config.yaml does")
     problems += _named_twice([name for _, name in expanded])
     for table, name in expanded:
         planned = _TablePlanner(config, table, name, catalogues, has_xml).plan()
@@ -47,7 +50,8 @@ def make_plan(
         if planned.result is not None:
             tables.append(planned.result)
     problems += _target_collisions(tables)
-    return Plan(config.name, tuple(c.shard for c in catalogues), tuple(tables)), problems, notes
+    shards = tuple(catalogue.shard for catalogue in catalogues)
+    return Plan(config.name, shards, tuple(tables)), problems, notes
 
 
 def _target_collisions(tables: Sequence[TablePlan]) -> Problems:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
@@ -11,30 +11,44 @@ import pyodbc
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import EtlError, PlanError, SourceError
 from etl_cli.runtime.job import READ_COMMITTED, SNAPSHOT
+from etl_cli.runtime.loading import Loading, applied, exact, loading_of
 from etl_cli.runtime.pending import refused
 from etl_cli.runtime.plan import Plan, TablePlan
 from etl_cli.runtime.planner import make_plan
+from etl_cli.runtime.request import EVERYTHING, Request
 from etl_cli.runtime.sink.apply import Apply, decide
 from etl_cli.runtime.sink.connect import Sink, SinkConnection
-from etl_cli.runtime.sink.target import read_target
+from etl_cli.runtime.sink.evolve import discarded
+from etl_cli.runtime.sink.target import Target, read_target
 from etl_cli.runtime.source.catalogue import Catalogue, read_catalogue
 from etl_cli.runtime.source.connect import Shard, connect_odbc
 
 
 @dataclass(frozen=True)
-class Resolved:
-    """A plan with how each table becomes visible, and what was found on the way."""
+class ResolvedTable:
+    """A table's plan, how its rows are loaded, and how they become visible in the target as it stands."""
 
-    plan: Plan
-    applies: tuple[Apply, ...]
+    plan: TablePlan
+    loading: Loading
+    apply: Apply
+    target: Target | None
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """What a run will do, and what was found on the way."""
+
+    pipeline: str
+    shards: tuple[str, ...]
+    tables: tuple[ResolvedTable, ...]
     catalogues: tuple[Catalogue, ...]
     problems: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
     @property
-    def tables(self) -> list[tuple[TablePlan, Apply]]:
-        """Each table with its way."""
-        return list(zip(self.plan.tables, self.applies, strict=True))
+    def plan(self) -> Plan:
+        """The tables alone, as the configuration and the sources want them."""
+        return Plan(self.pipeline, self.shards, tuple(table.plan for table in self.tables))
 
     def isolation(self, shard: str, wanted: str) -> str:
         """The isolation under which a shard is read: `auto` takes snapshot where it is allowed."""
@@ -75,26 +89,77 @@ def _catalogue(shard: Shard) -> Catalogue | SourceError:
         connection.close()
 
 
-def resolve(config: Config, catalogues: Sequence[Catalogue], connection: SinkConnection) -> Resolved:
-    """The plan of a run against these catalogues and this sink, problems collected."""
-    plan, problems, notes = make_plan(config, catalogues, has_xml=has_xml(connection))
-    applies = tuple(decide(t, read_target(connection, t.target_schema, t.target_name)) for t in plan.tables)
-    problems = problems + [apply.problem for apply in applies if apply.problem]
+def resolve(
+    config: Config,
+    catalogues: Sequence[Catalogue],
+    connection: SinkConnection,
+    request: Request = EVERYTHING,
+    watermarks: Collection[tuple[str, str]] = (),
+) -> Resolved:
+    """What a run would do against these catalogues and this sink, problems collected."""
+    plan, problems, notes = make_plan(config, catalogues, has_xml=has_xml(connection), request=request)
+    tables = []
+    for wanted in plan.tables:
+        table = _resolved(config, wanted, connection, request, watermarks, plan.shards)
+        problems += [text for text in (table.loading.problem, table.apply.problem) if text]
+        notes += _told_of(table)
+        tables.append(table)
     problems += refused(config)
-    return Resolved(plan, applies, tuple(catalogues), problems, notes)
+    return Resolved(config.name, plan.shards, tuple(tables), tuple(catalogues), problems, notes)
 
 
-def resolve_or_refuse(config: Config, connection: SinkConnection) -> Resolved:
-    """What a run needs. Raises EtlError with every problem in its text."""
+def _resolved(
+    config: Config,
+    wanted: TablePlan,
+    connection: SinkConnection,
+    request: Request,
+    watermarks: Collection[tuple[str, str]],
+    shards: Sequence[str],
+) -> ResolvedTable:
+    target = read_target(connection, wanted.target_schema, wanted.target_name)
+    plan = discarded(wanted, target) if target else wanted
+    follows = all((plan.source, shard) in watermarks for shard in shards)
+    streams = config.parallelism.streams_per_shard
+    loading = exact(loading_of(plan, request, streams=streams, follows_changes=follows), target)
+    apply = applied(decide(loading.plan, target), loading, request)
+    return ResolvedTable(loading.plan, loading, apply, target)
+
+
+def _told_of(table: ResolvedTable) -> list[str]:
+    """Trap 23: what an operator should know of a target that changes its columns."""
+    plan, evolution = table.plan, table.apply.evolution
+    if table.apply.how not in ("merge", "difference"):
+        return []
+    notes = []
+    if evolution.added:
+        names = ", ".join(name for name, _ in evolution.added)
+        old = "; rows that are there already keep NULL in it: `etl-cli state NAME reset` and a run fill it"
+        notes.append(f"{plan.target}: a new column: {names}{old if plan.incremental else ''}")
+    if evolution.widened:
+        told = ", ".join(f"{name} to {kind}" for name, kind in evolution.widened)
+        notes.append(f"{plan.target}: a wider type: {told}")
+    return notes
+
+
+def resolve_or_refuse(
+    config: Config,
+    connection: SinkConnection,
+    request: Request = EVERYTHING,
+    watermarks: Collection[tuple[str, str]] = (),
+) -> tuple[Resolved, list[SourceError]]:
+    """What a run needs, and the errors of shards that did not answer where the run goes on without them.
+
+    Raises EtlError with every problem in its text.
+    """
     catalogues, errors = read_catalogues(shards_of(config))
-    if errors:
+    if errors and (config.error_handling.on_shard_failure == "fail" or not catalogues):
         raise errors[0] if len(errors) == 1 else SourceError(_listed([str(error) for error in errors]))
-    resolved = resolve(config, catalogues, connection)
+    resolved = resolve(config, catalogues, connection, request, watermarks)
     if resolved.problems:
         raise _refusal(resolved.problems)
-    if not resolved.plan.tables:
+    if not resolved.tables:
         raise PlanError("no tables are configured", "name some under `tables` in config.yaml")
-    return resolved
+    return resolved, errors
 
 
 def has_xml(connection: SinkConnection) -> bool:

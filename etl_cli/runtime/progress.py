@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import astuple, dataclass, field, replace
 from typing import Literal
 
 TaskState = Literal["queued", "running", "loaded", "applied", "failed", "cancelled"]
@@ -20,6 +20,14 @@ class Moved:
     read_s: float = 0.0
     encode_s: float = 0.0
     load_s: float = 0.0
+    rows_rejected: int = 0
+    rows_inserted: int = 0
+    rows_updated: int = 0
+    rows_deleted: int = 0
+
+    def __add__(self, other: Moved) -> Moved:
+        mine, theirs = astuple(self), astuple(other)
+        return Moved(*(a + b for a, b in zip(mine, theirs, strict=True)))
 
     @property
     def slower_side(self) -> str:
@@ -36,9 +44,15 @@ class TaskProgress:
     shard: str
     expected: int | None
     state: TaskState = "queued"
-    moved: Moved = Moved()
+    streams: Mapping[int, Moved] = field(default_factory=dict)
+    counted: Mapping[int, int] = field(default_factory=dict)
     started: float | None = None
     ended: float | None = None
+
+    @property
+    def moved(self) -> Moved:
+        """What all its streams have moved."""
+        return sum(self.streams.values(), Moved())
 
     def seconds(self, now: float) -> float:
         """How long the task has been running."""
@@ -71,10 +85,17 @@ class Progress:
     phase: str = "starting"
     clock: Callable[[], float] = time.monotonic
     listen: Callable[[Progress], None] = lambda progress: None
+    told: list[str] = field(default_factory=list)
+    """What happened beside the plan: tries that failed, runs that are resumed."""
 
     def add(self, tasks: Iterable[TaskProgress]) -> None:
         """Announce tasks."""
         self.tasks |= {(task.table, task.shard): task for task in tasks}
+        self.listen(self)
+
+    def tell(self, text: str) -> None:
+        """Something that an operator should read now."""
+        self.told.append(text)
         self.listen(self)
 
     def enter(self, phase: str) -> None:
@@ -82,13 +103,16 @@ class Progress:
         self.phase = phase
         self.listen(self)
 
-    def expect(self, table: str, shard: str, rows: int) -> None:
-        """The source has counted."""
-        self._change(table, shard, expected=rows)
+    def expect(self, table: str, shard: str, rows: int, stream: int = 0) -> None:
+        """The source has counted the rows of a stream."""
+        task = self.tasks[table, shard]
+        counted = {**task.counted, stream: rows}
+        self._change(table, shard, counted=counted, expected=sum(counted.values()))
 
-    def moved(self, table: str, shard: str, moved: Moved) -> None:
-        """A stream has moved on."""
-        self._change(table, shard, moved=moved)
+    def moved(self, table: str, shard: str, moved: Moved, stream: int = 0) -> None:
+        """A stream of the task has moved on: `moved` is what it has moved in all."""
+        task = self.tasks[table, shard]
+        self._change(table, shard, streams={**task.streams, stream: moved})
 
     def state(self, table: str, shard: str, state: TaskState) -> None:
         """A task has begun or ended."""

@@ -1,90 +1,79 @@
-"""Sequences a run: ledger, plan, shadows, streams, becoming visible, the end."""
+"""Sequences a run: claim, plan, begin or go on, streams, becoming visible, the end."""
 
 from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError as CancelledFutureError
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import psycopg
 
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import DataError, EtlError, SourceError
 from etl_cli.runtime.job import Job
-from etl_cli.runtime.ledger.ledger import Ledger, RunTotals, TaskId, record_applied
+from etl_cli.runtime.ledger.heartbeat import Heartbeat
+from etl_cli.runtime.ledger.ledger import Ledger, PastTask, RunTotals, TaskId
 from etl_cli.runtime.ledger.migrate import ledger_errors
-from etl_cli.runtime.ledger.rescue import claim, rescue
-from etl_cli.runtime.plan import TablePlan
-from etl_cli.runtime.planning import Resolved, resolve_or_refuse, shards_of, sink_of
-from etl_cli.runtime.progress import Progress, TaskProgress
-from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, translate
-from etl_cli.runtime.sink.publish import Published, publish
-from etl_cli.runtime.sink.queries import execute
-from etl_cli.runtime.sink.shadow import Shadow, create_shadow, drop_shadow, shadow_of
+from etl_cli.runtime.ledger.rescue import claim, drop_leftovers, end_sessions, rescue
+from etl_cli.runtime.ledger.watermarks import Watermark, read_watermarks
+from etl_cli.runtime.outcome import Outcome, RunFailedError, TableOutcome
+from etl_cli.runtime.planning import Resolved, ResolvedTable, resolve_or_refuse, shards_of, sink_of
+from etl_cli.runtime.progress import Moved, Progress, TaskProgress
+from etl_cli.runtime.recorder import Recorder
+from etl_cli.runtime.request import EVERYTHING, Request
+from etl_cli.runtime.resumption import Beginning, beginning
+from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, name_session, translate
+from etl_cli.runtime.source.bounds import Bounds
+from etl_cli.runtime.source.connect import Shard, connect_odbc
 from etl_cli.runtime.source.driver import missing_libraries, uses_microsoft_driver
-from etl_cli.runtime.spatial import with_srids
-from etl_cli.runtime.workers import Done, Event, Expected, Failed, Pool, Progressed, Started, warm_up
+from etl_cli.runtime.table_run import RunFacts, TableRun, TaskRun
+from etl_cli.runtime.windows import Fixed, fix_windows, from_ledger
+from etl_cli.runtime.workers import Done, Failed, Pool, warm_up
+
+Marks = Mapping[tuple[str, str], Watermark]
 
 
-@dataclass
-class TableOutcome:
-    """How one table ended."""
-
-    plan: TablePlan
-    published: Published | None = None
-    notes: list[str] = field(default_factory=list)
-    srids: dict[str, set[int]] = field(default_factory=dict)
-    """The spatial reference systems of each spatial column, over all shards."""
-
-
-@dataclass
-class Outcome:
-    """How a run ended."""
-
-    run_id: int
-    state: str
-    totals: RunTotals
-    tables: list[TableOutcome]
-    progress: Progress
-    seconds: dict[str, float]
-    """Time of each phase: plan, start (workers), copy (first read to all loaded), apply (key built, visible)."""
-    error: EtlError | None = None
-    notes: list[str] = field(default_factory=list)
-
-
-class RunFailedError(EtlError):
-    """A run that did not succeed; `outcome` says all that is known of it."""
-
-    def __init__(self, message: str, remedy: str, outcome: Outcome) -> None:
-        self.outcome = outcome
-        super().__init__(message, remedy)
-
-
-def run_pipeline(config: Config, progress: Progress, *, requested_by: str = "command") -> Outcome:
-    """One run of all configured tables, here and now.
+def run_pipeline(config: Config, progress: Progress, request: Request = EVERYTHING) -> Outcome:
+    """One run of the configured tables, or of those that are asked for, here and now.
 
     Raises EtlError for what forbids the run before it begins, RunFailedError for a run that began.
     """
     warm_up()
     began = time.monotonic()
-    sink = sink_of(config)
+    whole = config
+    config = request.of_shards(config)
     progress.enter("connecting")
     _refuse_missing_libraries(config)
-    with connect_sink(sink, f"etl-cli {config.name}") as connection, ledger_errors(connection):
+    with (
+        connect_sink(sink_of(config), f"etl-cli {config.name}") as connection,
+        ledger_errors(connection),
+        contextlib.ExitStack() as alive,
+    ):
         ledger = Ledger(connection)
         ledger.register(config.name, config.id)
-        claim(connection, config.name)
+        claim(connection, config.name, config.overlap)
         progress.enter("reading catalogues")
-        resolved = resolve_or_refuse(config, connection)
         rescued = rescue(connection, config.name)
-        resolved.notes.extend(
-            f"run {number} had ended without a word: its leftovers were removed" for number in rescued
+        marks = read_watermarks(connection, config.name)
+        resolved, errors = resolve_or_refuse(config, connection, request, marks)
+        begun = _begun(ledger, connection, config, request, resolved)
+        alive.enter_context(Heartbeat(connection, begun.run_id))
+        if begun.how != "resume":
+            resolved.notes.extend(f"run {number} had ended without a word" for number in rescued)
+        facts = RunFacts(
+            run_id=begun.run_id,
+            attempt=begun.attempt,
+            pipeline=config.name,
+            shards=len(whole.source.shards),
+            streams=config.parallelism.streams_per_shard,
+            by_condition=request.where is not None,
         )
-        run_id = ledger.start_run(config.name, resolved.plan.fingerprint, requested_by)
-        return _Run(config, resolved, ledger, connection, progress, run_id, time.monotonic() - began).execute()
+        name_session(connection, facts.application)
+        run = _Run(config, request, resolved, ledger, connection, progress, facts, begun.tasks, marks)
+        return run.execute(time.monotonic() - began, errors)
 
 
 def _refuse_missing_libraries(config: Config) -> None:
@@ -93,36 +82,99 @@ def _refuse_missing_libraries(config: Config) -> None:
         raise SourceError("the SQL Server driver wants system libraries", f"apt-get install {' '.join(missing)}")
 
 
+@dataclass(frozen=True)
+class _Begun:
+    """A run in state running, and the tasks that it goes on with (none = it begins anew)."""
+
+    run_id: int
+    attempt: int
+    how: str
+    tasks: Mapping[tuple[str, str], PastTask]
+
+
+def _begun(ledger: Ledger, connection: SinkConnection, config: Config, request: Request, resolved: Resolved) -> _Begun:
+    fingerprint = resolved.plan.fingerprint
+    decided = beginning(config, request, fingerprint, ledger.last_run(config.name))
+    tasks: Mapping[tuple[str, str], PastTask] = {}
+    if decided.of is not None:
+        tasks = ledger.tasks_of(decided.of.run_id)
+        if not _still_fits(connection, resolved, tasks):
+            told = f"run {decided.of.run_id} cannot be resumed: what it left in the sink is gone or has changed"
+            decided, tasks = Beginning("anew", note=f"{told}; this run starts anew"), {}
+    if decided.note:
+        resolved.notes.append(decided.note)
+    keep = [task.shadow for task in tasks.values() if task.shadow]
+    drop_leftovers(connection, config.name, [t.plan.source for t in resolved.tables], keep, config.resume_within)
+    if decided.how == "resume" and decided.of is not None:
+        end_sessions(connection, decided.of.run_id)
+        return _Begun(decided.of.run_id, ledger.resume_run(decided.of.run_id), "resume", tasks)
+    run_id = ledger.start_run(config.name, fingerprint, request.requested_by, partial=request.is_partial)
+    if decided.how == "retry" and decided.of is not None:
+        end_sessions(connection, decided.of.run_id)
+        ledger.take_over(decided.of.run_id, run_id)
+    return _Begun(run_id, 1, decided.how, tasks)
+
+
+def _still_fits(connection: SinkConnection, resolved: Resolved, tasks: Mapping[tuple[str, str], PastTask]) -> bool:
+    """Whether the tasks' shadows are there, where this run would look for them."""
+    for table in resolved.tables:
+        for shard in resolved.shards:
+            past = tasks.get((table.plan.source, shard))
+            if past is None or past.windows is None:
+                return False
+            if past.shadow is None or past.state == "applied":
+                continue
+            schema = past.shadow.partition(".")[0]
+            renamed = table.loading.how == "shadow" and table.apply.how != "difference"
+            there = connection.execute("SELECT to_regclass(%s) IS NOT NULL", [_quoted(past.shadow)]).fetchone()
+            if not (there and there[0]) or (renamed and schema != table.plan.target_schema):
+                return False
+    return True
+
+
+def _quoted(name: str) -> str:
+    schema, _, table = name.partition(".")
+    return ".".join('"' + part.replace('"', '""') + '"' for part in (schema, table))
+
+
 class _Run:
+    """A run that has begun in the ledger."""
+
     def __init__(
         self,
         config: Config,
+        request: Request,
         resolved: Resolved,
         ledger: Ledger,
         connection: SinkConnection,
         progress: Progress,
-        run_id: int,
-        planning_s: float,
+        facts: RunFacts,
+        past: Mapping[tuple[str, str], PastTask],
+        marks: Marks,
     ) -> None:
         self._config = config
+        self._request = request
         self._resolved = resolved
         self._ledger = ledger
         self._connection = connection
         self._progress = progress
-        self._run_id = run_id
-        self._application = f"etl-cli {config.name} run {run_id}"
-        self._seconds = {"plan": planning_s, "start": 0.0, "copy": 0.0, "apply": 0.0}
+        self._facts = facts
+        self._past = past
+        self._marks = marks
+        self._recorder = Recorder(ledger, progress)
+        self._errors = self._recorder.errors
+        self._tables: list[TableRun] = []
+        self._seconds = {"plan": 0.0, "start": 0.0, "copy": 0.0, "apply": 0.0}
         self._phase_began = time.monotonic()
-        self._outcomes = [TableOutcome(plan) for plan in resolved.plan.tables]
-        self._shadows = [
-            shadow_of(plan, apply.how, run_id, number) for number, (plan, apply) in enumerate(resolved.tables)
-        ]
-        self._errors: list[EtlError] = []
         self._applying: SinkConnection | None = None
 
-    def execute(self) -> Outcome:
+    def execute(self, planning_s: float, errors: Sequence[EtlError]) -> Outcome:
+        """Everything up to the end that is written into the ledger; `errors` are of shards that are left out."""
+        self._seconds["plan"] = planning_s
+        self._errors.extend(errors)
         state = "failed"
         try:
+            self._plan_tables()
             self._copy_all()
             state = "failed" if self._errors else "succeeded"
         except KeyboardInterrupt:
@@ -138,34 +190,153 @@ class _Run:
             raise RunFailedError(outcome.error.message, outcome.error.remedy, outcome) from outcome.error
         return outcome
 
+    def _plan_tables(self) -> None:
+        """Fix what every stream reads: from the ledger where the run goes on, else by asking the shards."""
+        self._progress.enter("reading bounds")
+        fixed = self._fixed_windows()
+        for number, table in enumerate(self._resolved.tables):
+            tasks = {shard: self._task(table, shard, fixed) for shard in self._resolved.shards}
+            past = [self._past[key] for shard in tasks if (key := (table.plan.source, shard)) in self._past]
+            beside = next((task.shadow for task in past if task.shadow), None)
+            self._tables.append(TableRun(table, self._facts, tasks, number, beside))
+        if not self._past:
+            self._ledger.add_tasks([new for table in self._tables for new in table.new_tasks()])
+
+    def _task(self, table: ResolvedTable, shard: str, fixed: Mapping[tuple[str, str], Fixed]) -> TaskRun:
+        key = (table.plan.source, shard)
+        task = TaskRun(
+            TaskId(self._facts.run_id, *key),
+            fixed[key],
+            self._resolved.isolation(shard, self._config.source.isolation),
+            mark=self._marks.get(key),
+        )
+        past = self._past.get(key)
+        if past is not None and past.state in ("loaded", "applied"):
+            task.state, task.rows, task.checksums = past.state, past.totals.rows_read, past.checksums
+        return task
+
+    def _fixed_windows(self) -> dict[tuple[str, str], Fixed]:
+        if self._past:
+            return {key: from_ledger(task.windows) for key, task in self._past.items()}
+        shards = [shard for shard in shards_of(self._config) if shard.name in self._resolved.shards]
+        with ThreadPoolExecutor(max_workers=len(shards)) as threads:
+            answers = list(threads.map(self._windows_of_shard, shards))
+        return {key: fixed for answer in answers for key, fixed in answer.items()}
+
+    def _windows_of_shard(self, shard: Shard) -> dict[tuple[str, str], Fixed]:
+        streams = self._facts.streams
+        asks = streams > 1 or any(table.plan.cursor or table.plan.mode == "changes" or table.loading.initial
+                                  for table in self._resolved.tables)  # fmt: skip
+        if not asks:
+            everything = Fixed.everything()
+            return {(table.plan.source, shard.name): everything for table in self._resolved.tables}
+        with contextlib.closing(connect_odbc(shard)) as connection:
+            bounds = Bounds(connection, shard)
+            fixed = {}
+            for table in self._resolved.tables:
+                key = (table.plan.source, shard.name)
+                fixed[key] = fix_windows(bounds, table.loading, self._marks.get(key), self._request, streams=streams)
+            return fixed
+
     def _copy_all(self) -> None:
-        self._progress.add(
-            TaskProgress(plan.source, shard, plan.row_estimates.get(shard))
-            for plan in self._resolved.plan.tables
-            for shard in self._resolved.plan.shards
-        )
-        self._ledger.add_tasks(
-            [(job.task, job.plan.target, job.plan.mode) for job in self._jobs()],
-        )
+        self._announce()
         self._progress.enter("starting")
-        for plan, shadow in zip(self._resolved.plan.tables, self._shadows, strict=True):
-            self._create_shadow(plan, shadow)
+        for table in self._tables:
+            table.prepare(self._connection)
         with self._appliers() as appliers, _pool(self._config) as pool:
-            applied: list[Future[int]] = []
+            applied: list[Future[TableRun]] = []
+            for table in self._tables:
+                self._end_what_is_done(table, appliers, applied)
             self._follow(pool, appliers, applied)
             self._phase_ends("copy")
             self._progress.enter("making visible")
-            visible = [number for future in applied if (number := self._applied(future)) is not None]
+            visible = [self._applied(future) for future in applied]
             self._phase_ends("apply")
-            for number in visible:
-                self._analyze(number)
+            for shown in filter(None, visible):
+                with contextlib.suppress(psycopg.Error):
+                    shown.analyze(self._connection)
 
-    def _applied(self, future: Future[int]) -> int | None:
-        """The number of the table that is visible now; None where that failed, which is kept as an error."""
+    def _announce(self) -> None:
+        tasks = []
+        for table in self._tables:
+            for shard in table.tasks:
+                estimate = None if table.plan.incremental else table.plan.row_estimates.get(shard)
+                tasks.append(TaskProgress(table.plan.source, shard, estimate))
+        self._progress.add(tasks)
+        for (source, shard), past in self._past.items():
+            if past.state in ("loaded", "applied"):
+                moved = Moved(past.totals.rows_read, past.totals.rows_loaded, past.totals.bytes)
+                self._progress.moved(source, shard, moved)
+                self._progress.state(source, shard, "loaded" if past.state == "loaded" else "applied")
+
+    def _end_what_is_done(self, table: TableRun, appliers: ThreadPoolExecutor, applied: list[Future[TableRun]]) -> None:
+        """Tasks with nothing to read end at once, and so may a table that an earlier attempt has loaded."""
+        for task in table.tasks.values():
+            if task.state == "queued" and task.is_done:
+                self._ended(table, task)
+        if all(task.state == "loaded" for task in table.tasks.values()) and table.is_shadowed:
+            applied.append(appliers.submit(self._apply, table))
+
+    def _follow(self, pool: Pool, appliers: ThreadPoolExecutor, applied: list[Future[TableRun]]) -> None:
+        """Run the jobs; each table is made visible as soon as its last shard is loaded.
+
+        The first error ends the rest, or with `on_shard_failure: continue` only its own task.
+        """
+        tables = {table.plan.source: table for table in self._tables}
+        for event in pool.run(self._jobs()):
+            if self._progress.phase != "copying":
+                self._phase_ends("start")
+                self._progress.enter("copying")
+            self._recorder.tell(event)
+            table = tables[event.job.plan.source]
+            if isinstance(event, Failed):
+                table.tasks[event.job.shard.name].failed = True
+                if self._config.error_handling.on_shard_failure == "fail":
+                    pool.cancel()
+                elif not event.cancelled:
+                    pool.cancel(event.job.task)
+            if isinstance(event, Done):
+                task = table.stream_done(event.job.shard.name, event.job.stream, event.result)
+                if task is not None and not task.failed:
+                    self._ended(table, task)
+            if isinstance(event, Failed | Done) and self._can_be_applied(table):
+                applied.append(appliers.submit(self._apply, table))
+            if any(future.done() and future.exception() is not None for future in applied):
+                pool.cancel()
+
+    def _can_be_applied(self, table: TableRun) -> bool:
+        if not table.is_shadowed or not table.is_complete or not table.complete_shards:
+            return False
+        return not self._errors or self._config.error_handling.on_shard_failure == "continue"
+
+    def _ended(self, table: TableRun, task: TaskRun) -> None:
+        if not table.is_shadowed:
+            with self._connection.transaction():
+                table.finish_incremental(self._connection, task)
+                self._recorder.ended(table, task)
+        else:
+            self._recorder.ended(table, task)
+
+    def _apply(self, table: TableRun) -> TableRun:
+        """Make one table visible, on a connection of its own: streams of other tables go on."""
+        with connect_sink(sink_of(self._config), self._facts.application) as connection:
+            self._applying = connection
+            try:
+                table.publish(connection)
+            finally:
+                self._applying = None
+        for shard in table.complete_shards:
+            self._progress.state(table.plan.source, shard, "applied")
+        return table
+
+    def _applied(self, future: Future[TableRun]) -> TableRun | None:
+        """The table that is visible now; None where that failed, which is kept as an error."""
         try:
             return future.result()
         except EtlError as error:
             self._errors.append(error)
+        except psycopg.Error as error:
+            self._errors.append(translate(error, "making a table visible"))
         except CancelledFutureError:
             pass
         return None
@@ -178,124 +349,46 @@ class _Run:
             yield threads
         except BaseException:
             threads.shutdown(wait=False, cancel_futures=True)
-            if self._applying is not None:
+            if (applying := self._applying) is not None:
                 with contextlib.suppress(psycopg.Error):
-                    self._applying.cancel_safe(timeout=5)
+                    applying.cancel_safe(timeout=5)
             raise
         finally:
             threads.shutdown(wait=True, cancel_futures=True)
+
+    def _jobs(self) -> list[Job]:
+        shards, sink = shards_of(self._config), sink_of(self._config)
+        return [job for table in self._tables for job in table.jobs(shards, sink)]
 
     def _phase_ends(self, phase: str) -> None:
         now = time.monotonic()
         self._seconds[phase] += now - self._phase_began
         self._phase_began = now
 
-    def _follow(self, pool: Pool, appliers: ThreadPoolExecutor, applied: list[Future[int]]) -> None:
-        """Run the jobs; each table is made visible as soon as its last shard is loaded.
-
-        The first error ends the rest: nothing more is begun, what is at work stops.
-        """
-        missing = {plan.source: set(self._resolved.plan.shards) for plan in self._resolved.plan.tables}
-        for event in pool.run(self._jobs()):
-            if self._progress.phase != "copying":
-                self._phase_ends("start")
-                self._progress.enter("copying")
-            self._tell(event)
-            if isinstance(event, Failed):
-                if not event.cancelled:
-                    self._errors.append(event.error)
-                pool.cancel()
-            if isinstance(event, Done):
-                missing[event.job.plan.source].discard(event.job.shard.name)
-                if not missing[event.job.plan.source]:
-                    number = self._resolved.plan.tables.index(event.job.plan)
-                    applied.append(appliers.submit(self._apply, number))
-            if any(future.done() and future.exception() is not None for future in applied):
-                pool.cancel()
-
-    def _tell(self, event: Event) -> None:
-        table, shard, task = event.job.plan.source, event.job.shard.name, event.job.task
-        if isinstance(event, Started):
-            self._ledger.task_started(task)
-            self._progress.state(table, shard, "running")
-        elif isinstance(event, Expected):
-            self._progress.expect(table, shard, event.rows)
-        elif isinstance(event, Progressed):
-            self._progress.moved(table, shard, event.moved)
-        elif isinstance(event, Failed):
-            self._ledger.task_failed(task, str(event.error), cancelled=event.cancelled)
-            self._progress.state(table, shard, "cancelled" if event.cancelled else "failed")
-        else:
-            moved, result = event.result.moved, event.result
-            totals = RunTotals(moved.rows_read, moved.rows_loaded, moved.bytes)
-            self._ledger.task_loaded(
-                task, totals, counted=result.counted, isolation=event.job.isolation, note=result.note
-            )
-            self._progress.moved(table, shard, moved)
-            self._progress.state(table, shard, "loaded")
-            outcome = next(outcome for outcome in self._outcomes if outcome.plan.source == table)
-            if result.note:
-                outcome.notes.append(f"{shard}: {result.note}")
-            for column, srids in result.srids.items():
-                outcome.srids.setdefault(column, set()).update(srids)
-
-    def _apply(self, number: int) -> int:
-        """Make one table visible, on a connection of its own: streams of other tables go on. Its number."""
-        plan, apply = self._resolved.tables[number]
-        shadow = self._shadows[number]
-        plan = with_srids(plan, self._outcomes[number].srids)
-        with connect_sink(sink_of(self._config), self._application) as connection:
-            self._applying = connection
-            published = publish(connection, plan, shadow, apply, lambda c: record_applied(c, self._run_id, plan.source))
-            self._outcomes[number].published = published
-            self._applying = None
-        for shard in self._resolved.plan.shards:
-            self._progress.state(plan.source, shard, "applied")
-        return number
-
-    def _analyze(self, number: int) -> None:
-        """Give the planner statistics of the new rows; autovacuum would, but only later."""
-        plan = self._resolved.plan.tables[number]
-        with contextlib.suppress(psycopg.Error):
-            execute(self._connection, f"ANALYZE {Shadow(plan.target_schema, plan.target_name).quoted}")
-
-    def _jobs(self) -> list[Job]:
-        return [
-            Job(
-                task=TaskId(self._run_id, plan.source, shard.name),
-                shard=shard,
-                sink=sink_of(self._config),
-                plan=plan,
-                shadow=shadow,
-                isolation=self._resolved.isolation(shard.name, self._config.source.isolation),
-                application=f"{self._application} {plan.source} {shard.name}",
-            )
-            for plan, shadow in zip(self._resolved.plan.tables, self._shadows, strict=True)
-            for shard in shards_of(self._config)
-        ]
-
-    def _create_shadow(self, plan: TablePlan, shadow: Shadow) -> None:
-        try:
-            create_shadow(self._connection, plan, shadow)
-        except psycopg.Error as error:
-            raise translate(error, f"creating a table beside {plan.target}") from error
-
     def _finished(self, state: str) -> Outcome:
-        """Remove what did not become visible, and write the end into the ledger."""
+        """Write the end into the ledger; what was loaded beside a target stays for a resumption."""
         error = _one(self._errors)
-        if state != "succeeded":
-            for outcome, shadow in zip(self._outcomes, self._shadows, strict=True):
-                if outcome.published is None:
-                    with contextlib.suppress(psycopg.Error):
-                        drop_shadow(self._connection, shadow)
+        if state == "succeeded" or self._request.is_partial:
+            for table in self._tables:
+                with contextlib.suppress(psycopg.Error):
+                    table.tidy(self._connection)
         try:
-            totals = self._ledger.finish_run(self._run_id, state, str(error) if error else None)
+            totals = self._ledger.finish_run(self._facts.run_id, state, str(error) if error else None)
         except psycopg.Error as lost:
             # whatever became visible is recorded with it; the next run finds that this one has ended
             error = error or translate(lost, "writing the end of the run into the ledger")
             totals = RunTotals(0, 0, 0)
+        tables = [TableOutcome(table.plan, table.published, table.notes) for table in self._tables]
         return Outcome(
-            self._run_id, state, totals, self._outcomes, self._progress, self._seconds, error, self._resolved.notes
+            self._facts.run_id,
+            state,
+            totals,
+            tables,
+            self._progress,
+            self._seconds,
+            error,
+            self._resolved.notes,
+            self._facts.attempt,
         )
 
 

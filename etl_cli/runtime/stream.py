@@ -1,151 +1,337 @@
-"""Copies one task: its rows from the shard into the shadow, chunk by chunk.
+"""Copies a part of a task: rows from the shard to their destination, chunk by chunk.
 
 A stream is a plain loop - read a batch, encode it, send it - in one thread. Both servers work ahead
 while it encodes: the source fills the socket's buffer, the sink empties it. So one batch at a time is
 in memory, and no reader thread competes for the interpreter's lock with the encoder.
+
+What is committed is known from the ledger alone. So a first try, another try of a chunk that failed, and
+another attempt of a run that was killed all begin alike: after the last committed key.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from contextlib import closing
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
+from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from etl_cli.runtime.errors import DataError
+from etl_cli.runtime.checksums import Sums, added, as_sums, differing, select_source, summed_columns
+from etl_cli.runtime.errors import DataError, EtlError, SinkError, SourceError
 from etl_cli.runtime.extract import BatchReader, Cursor, open_cursor
 from etl_cli.runtime.job import SNAPSHOT, CancelledError, Job, Result, Watcher
 from etl_cli.runtime.kept import Connections
-from etl_cli.runtime.ledger.chunks import ChunkId
-from etl_cli.runtime.load import ChunkLoader, ChunkWriter
+from etl_cli.runtime.ledger.chunks import ChunkId, Committed, Held, checksums_of, committed
+from etl_cli.runtime.ledger.watermarks import move_watermark, own_watermark
+from etl_cli.runtime.load import ChunkLoader
+from etl_cli.runtime.load import is_transient as is_transient_in_sink
+from etl_cli.runtime.lookback import is_higher
 from etl_cli.runtime.progress import Moved
-from etl_cli.runtime.sink.connect import connect_sink, name_session
+from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, name_session
+from etl_cli.runtime.sink.destination import OPERATION
+from etl_cli.runtime.source.errors import is_transient as is_transient_in_source
+from etl_cli.runtime.source.position import Position, columns_of, needs_text, text_of_value
+from etl_cli.runtime.source.scan import count_rows, position_column
 from etl_cli.runtime.source.surrogates import SurrogateCheck
-from etl_cli.runtime.transform import BatchEncoder
+from etl_cli.runtime.throttle import Throttle
+from etl_cli.runtime.transform import BatchEncoder, constants_of
+from etl_cli.runtime.window import Window
+
+_ALL = 2**31 - 1
+_LONGEST_WAIT_S = 60.0
 
 
-def copy_task(job: Job, watcher: Watcher, connections: Connections) -> Result:
-    """Copy the task's rows into its shadow, over the kept connections.
+def copy_stream(job: Job, watcher: Watcher, connections: Connections) -> Result:
+    """Copy the stream's window to its destination, over the kept connections.
 
-    Raises SourceError, SinkError, DataError, CancelledError; chunks committed by then stay in the
-    shadow, the rest is rolled back.
+    Raises SourceError, SinkError, DataError, CancelledError; chunks committed by then stay, the rest is
+    rolled back. A chunk that fails for a passing reason is tried again, `connection.retries` times.
     """
-    with (
-        connections.sink.use(
-            job.sink.address,
-            lambda: connect_sink(job.sink, job.application),
-            lambda c: name_session(c, job.application),
-        ) as sink,
-        open_cursor(connections.source, job.shard, job.plan, job.isolation) as cursor,
-        closing(_Stream(job, watcher, cursor, ChunkLoader(sink, job.plan, job.shadow))) as stream,
-    ):
-        return stream.copy()
+    stream = _Stream(job, watcher, connections)
+    try:
+        while not stream.ended:
+            _tries(job, watcher)(stream.load_next_chunk)
+        return stream.result()
+    finally:
+        stream.close()
+
+
+def _tries(job: Job, watcher: Watcher) -> Retrying:
+    """Tries of one chunk; each chunk has its own."""
+    delay = job.shard.retries.retry_delay
+
+    def tell(state: RetryCallState) -> None:
+        error = state.outcome.exception() if state.outcome else None
+        if isinstance(error, EtlError) and state.next_action is not None:
+            watcher.retrying(error, state.next_action.sleep)
+
+    return Retrying(
+        stop=stop_after_attempt(1 + job.shard.retries.retries),
+        wait=wait_exponential_jitter(initial=delay, max=_LONGEST_WAIT_S, jitter=delay),
+        retry=retry_if_exception(_is_transient),
+        before_sleep=tell,
+        reraise=True,
+    )
+
+
+def _is_transient(error: BaseException) -> bool:
+    if isinstance(error, SourceError):
+        return is_transient_in_source(error)
+    return isinstance(error, SinkError) and is_transient_in_sink(error)
 
 
 class _Stream:
-    def __init__(self, job: Job, watcher: Watcher, cursor: Cursor, loader: ChunkLoader) -> None:
+    """One stream; `load_next_chunk` begins anew from the ledger whenever it has failed."""
+
+    def __init__(self, job: Job, watcher: Watcher, connections: Connections) -> None:
         self._job = job
         self._plan = job.plan
         self._watcher = watcher
-        self._cursor = cursor
-        self._loader = loader
+        self._connections = connections
         self._surrogates = SurrogateCheck(job.shard, job.plan)
-        self._encoder = BatchEncoder(job.plan, job.shard.name, self._surrogates.first_bad)
         self._clock = _Clock()
-        self._moved = Moved()
+        self._throttle = Throttle(job.max_rows_per_s)
+        self._open = ExitStack()
+        self._part: _Part | None = None
+        self._committed = Committed()
+        self._parts = 0
+        self._watermark = job.watermark.before if job.watermark else None
+        self._counted: int | None = None
+        self._checksums: Sums | None = None
+        self._notes: list[str] = []
+        self._encoder = BatchEncoder(
+            job.plan,
+            job.shard.name,
+            self._surrogates.first_bad,
+            constants_of(job.plan, job.shard.name, job.task.run_id),
+            OPERATION if job.destination.how == "changes" else None,
+        )
+        self.ended = False
 
     def close(self) -> None:
+        """Give back what is open."""
         self._surrogates.close()
+        self._open.close()
 
-    def copy(self) -> Result:
-        before = self._count()
-        if before is not None:
-            self._watcher.expect(before)
-        with self._clock.reading():
-            self._cursor.scan()
-        reader = BatchReader(self._cursor, self._plan)
-        after_key = ""
-        while (batch := self._read(reader, self._plan.chunk_rows)) is not None:
-            after_key = self._load_chunk(reader, batch, after_key) or ""
-        counted, note = self._validated(before)
-        told = "; ".join(filter(None, [note, self._stripped()])) or None
+    def load_next_chunk(self) -> None:
+        """Load one more chunk, or find that there is none and validate."""
+        try:
+            part = self._part = self._part or self._begin()
+            batch = None if part is None else self._read(part, self._room(0, 0))
+            if part is not None and batch is not None:
+                self._load(part, batch)
+                return
+            if part is not None:
+                self._validate(part)
+            self.ended = True
+            self._open.close()
+        except BaseException as error:
+            self._part = None
+            self._open.__exit__(type(error), error, error.__traceback__)
+            self._open = ExitStack()
+            raise
+
+    def result(self) -> Result:
+        """What there is to tell at the end."""
+        if self._parts > 1:
+            self._notes.append(f"read in {self._parts} parts, each as of its own beginning")
+        stripped = ", ".join(f"{column} {count}" for column, count in self._encoder.findings.stripped.items())
+        if stripped:
+            self._notes.append(f"U+0000 was stripped from values of: {stripped}")
         srids = {column: frozenset(found) for column, found in self._encoder.findings.srids.items()}
-        return Result(self._told(), counted, told, srids)
+        moved = self._clock.moved(self._committed.held)
+        return Result(
+            moved, self._counted, tuple(self._notes), srids, self._checksums, self._committed.last_key, self._parts
+        )
 
-    def _load_chunk(self, reader: BatchReader, batch: pa.RecordBatch | None, after_key: str) -> str | None:
-        """Load one chunk that begins with `batch`; its last key."""
-        chunk = ChunkId(self._job.task, self._job.stream, after_key)
-        self._encoder.begin()
-        with self._clock.loading(), self._loader.chunk(chunk, self._job.attempt) as writer:
+    def _begin(self) -> _Part | None:
+        """Open both sides, to go on after the last committed key; None where nothing is left to read."""
+        job = self._job
+        sink = self._open.enter_context(
+            self._connections.sink.use(
+                job.sink.address,
+                lambda: connect_sink(job.sink, job.application),
+                lambda c: name_session(c, job.application),
+            )
+        )
+        loader = ChunkLoader(sink, self._plan, job.destination, self._encoder, self._clock.encoding)
+        self._committed = so_far = committed(sink, job.task, job.stream)
+        if so_far.chunks and not self._plan.order:
+            return None  # without a key there is one chunk, and it is there
+        if job.watermark is not None and so_far.chunks:
+            moved = own_watermark(sink, job.watermark.id, job.task.run_id)
+            self._watermark = moved or job.watermark.before
+        self._parts = max(self._parts, 1 if so_far.chunks else 0) + 1
+        cursor = self._open.enter_context(open_cursor(self._connections.source, job.shard, self._plan, job.isolation))
+        window = _after(job.window, so_far)
+        expected = self._count(cursor, window)
+        if expected is not None:
+            self._watcher.expect(expected + so_far.held.rows_read)
+        asked_twice = job.isolation != SNAPSHOT and self._plan.validate == "checksums"
+        before = self._source_sums(cursor) if asked_twice else None
+        with self._clock.reading():
+            cursor.scan(window)
+        reader = BatchReader(cursor, self._plan)
+        return _Part(sink, loader, cursor, reader, window, expected, before)
+
+    def _load(self, part: _Part, batch: pa.RecordBatch | None) -> None:
+        """Load one chunk that begins with `batch`."""
+        so_far = self._committed
+        after_key = json.dumps(so_far.last_key) if so_far.last_key else ""
+        chunk = ChunkId(self._job.task, self._job.stream, after_key, so_far.chunks)
+        with self._clock.loading(), part.loader.chunk(chunk, self._job.attempt, self._settled) as writer:
             while batch is not None:
-                self._send(writer, batch)
-                batch = self._next(reader, writer)
-            rest = self._encoder.finish()
-            writer.end(rest)
-        self._moved = self._clock.add_to(self._moved, loaded=writer.rows, size=len(rest))
-        self._watcher.moved(self._moved)
-        return writer.last_key
+                writer.add(batch, self._last_key(batch))
+                part.read += batch.num_rows
+                self._watcher.moved(self._clock.moved(so_far.held + writer.held))
+                batch = self._next(part, writer.held)
+        position = tuple(json.loads(writer.last_key)) if writer.last_key else ()
+        self._committed = Committed(so_far.chunks + 1, position, so_far.held + writer.held)
+        self._watermark = self._next_watermark(position) or self._watermark
+        self._watcher.moved(self._clock.moved(self._committed.held))
 
-    def _send(self, writer: ChunkWriter, batch: pa.RecordBatch) -> None:
-        with self._clock.encoding():
-            data = self._encoder.encode(batch)
-        writer.write(data, batch.num_rows, self._last_key(batch))
-        self._moved = self._clock.add_to(self._moved, read=batch.num_rows, size=len(data))
-        self._watcher.moved(self._moved)
+    def _settled(self, connection: SinkConnection, last_key: str | None) -> None:
+        """Within the chunk's transaction, once its rows are at their place: move the watermark."""
+        mark, position = self._job.watermark, self._next_watermark(tuple(json.loads(last_key or "[]")))
+        if mark is not None and position is not None:
+            before, run_id = self._watermark, self._job.task.run_id
+            move_watermark(connection, mark.id, mark.cursor, position, before=before, run_id=run_id)
 
-    def _next(self, reader: BatchReader, writer: ChunkWriter) -> pa.RecordBatch | None:
-        """The chunk's next batch; None where the chunk is full or the rows have ended."""
-        if not self._plan.order:
-            return self._read(reader, 2**31 - 1)  # without a key there is one chunk
-        room = self._plan.chunk_rows - writer.rows
-        if room <= 0 or writer.bytes >= self._plan.chunk_bytes:
+    def _next_watermark(self, position: Position) -> Position | None:
+        """Where the watermark goes with a chunk that ends at `position`; None where it stays.
+
+        A lookback and a full read begin below it; at its own value only a read that began there moves it.
+        """
+        if self._job.watermark is None or not position:
             return None
-        return self._read(reader, room)
+        if self._watermark is None:
+            return position
+        cursor, now = columns_of(self._plan)[0], self._watermark[0]
+        if is_higher(cursor, position[0], now):
+            return position
+        goes_along_the_key = bool(self._job.window.after) and not is_higher(cursor, now, position[0])
+        return position if goes_along_the_key else None
 
-    def _read(self, reader: BatchReader, limit: int) -> pa.RecordBatch | None:
+    def _room(self, rows: int, size: int) -> int:
+        """How many further rows the chunk takes."""
+        if not self._plan.order:
+            return _ALL
+        return 0 if size >= self._plan.chunk_bytes else self._plan.chunk_rows - rows
+
+    def _next(self, part: _Part, held: Held) -> pa.RecordBatch | None:
+        """The chunk's next batch; None where the chunk is full or the rows have ended."""
+        room = self._room(held.rows_read, held.bytes)
+        return self._read(part, room) if room > 0 else None
+
+    def _read(self, part: _Part, limit: int) -> pa.RecordBatch | None:
         if self._watcher.is_cancelled():
             raise CancelledError(f"{self._plan.source} of {self._job.shard.name} was cancelled")
         with self._clock.reading():
-            return reader.read(limit)
+            batch = part.reader.read(min(limit, self._throttle.most_rows))
+            self._throttle.wait(batch.num_rows if batch is not None else 0)
+        return batch
 
     def _last_key(self, batch: pa.RecordBatch) -> str | None:
         if not self._plan.order:
             return None
-        return json.dumps([str(batch.column(name)[-1].as_py()) for name in self._plan.order])
+        texts = []
+        for number, column in enumerate(columns_of(self._plan)):
+            if needs_text(column):
+                texts.append(batch.column(position_column(number))[-1].as_py())
+            else:
+                texts.append(text_of_value(column, batch.column(column.source)[-1].as_py()))
+        return json.dumps(texts)
 
-    def _count(self) -> int | None:
+    def _count(self, cursor: Cursor, window: Window) -> int | None:
         if self._plan.validate == "none":
             return None
         with self._clock.reading():
-            return self._cursor.count()
+            return int(cursor.ask(count_rows(self._plan, window))[0])
 
-    def _validated(self, before: int | None) -> tuple[int | None, str | None]:
-        """Compare what was read with what the source counted.
+    def _validate(self, part: _Part) -> None:
+        """Compare what was read with what the source counted, and what it summed with what the sink did.
 
         In one snapshot both must be equal. Otherwise the source is asked again: a count that has
         changed proves a writer, one that has not proves a loss.
         """
-        read = self._moved.rows_read
-        if before is None or before == read:
-            return before, None
-        after = before if self._job.isolation == SNAPSHOT else self._count()
-        if after != before:
-            return None, f"the source was written meanwhile ({before} rows before, {after} after, {read} read)"
+        cursor = part.cursor
+        written = self._validate_counts(part, cursor)
+        if self._parts > 1 and self._plan.validate != "none":
+            in_all = self._count(cursor, self._job.window)
+            if in_all != self._committed.held.rows_read:
+                written = True
+                self._notes.append(
+                    f"the source was written between the parts ({self._committed.held.rows_read} rows read, "
+                    f"{in_all} are there now)"
+                )
+        self._counted = None if written else self._committed.held.rows_read
+        if self._plan.validate == "checksums" and summed_columns(self._plan):
+            self._validate_sums(part, cursor, written)
+
+    def _validate_counts(self, part: _Part, cursor: Cursor) -> bool:
+        """Whether the source was written while it was read."""
+        if part.expected is None or part.expected == part.read:
+            return part.expected is None
+        after = part.expected if self._job.isolation == SNAPSHOT else self._count(cursor, part.window)
+        if after != part.expected:
+            self._notes.append(
+                f"the source was written meanwhile ({part.expected} rows before, {after} after, {part.read} read)"
+            )
+            return True
         raise DataError(
-            f"{self._plan.source} of {self._job.shard.name}: the source counts {before} rows, {read} were read",
-            "nothing was made visible; run again, and look at the source if it happens twice",
+            f"{self._plan.source} of {self._job.shard.name}: the source counts {part.expected} rows, "
+            f"{part.read} were read",
+            "run again, and look at the source if it happens twice",
         )
 
-    def _stripped(self) -> str | None:
-        """How many values lost their U+0000, by column."""
-        stripped = self._encoder.findings.stripped
-        told = ", ".join(f"{column} {count}" for column, count in stripped.items())
-        return f"U+0000 was stripped from values of: {told}" if told else None
+    def _validate_sums(self, part: _Part, cursor: Cursor, written: bool) -> None:
+        sums = self._source_sums(cursor)
+        if written or (part.sums_before is not None and part.sums_before != sums):
+            self._notes.append("the source was written meanwhile: checksums were not compared")
+            return
+        if self._committed.held.rejected:
+            self._notes.append("rows were rejected: checksums were not compared")
+            return
+        if not self._job.destination.is_staged:
+            self._checksums = sums  # compared by the run, over all streams and shards of the table
+            return
+        sink: Sums = {}
+        for chunk in checksums_of(part.sink, self._job.task, self._job.stream):
+            sink = added(sink, {column: (int(count), int(total)) for column, (count, total) in chunk.items()})
+        wrong = differing(sums, sink)
+        if wrong and self._parts > 1:
+            self._notes.append(f"checksums of {', '.join(wrong)} differ: the source was written between the parts")
+        elif wrong:
+            raise DataError(
+                f"{self._plan.source} of {self._job.shard.name}: the checksums of {', '.join(wrong)} differ "
+                "between source and sink",
+                "look at these columns in both, and run again with --full",
+            )
 
-    def _told(self) -> Moved:
-        self._moved = self._clock.add_to(self._moved)
-        return self._moved
+    def _source_sums(self, cursor: Cursor) -> Sums:
+        with self._clock.reading():
+            return as_sums(self._plan, cursor.ask(select_source(self._plan, self._job.window)))
+
+
+@dataclass
+class _Part:
+    """An uninterrupted read from the last committed key on, with what belongs to it."""
+
+    sink: SinkConnection
+    loader: ChunkLoader
+    cursor: Cursor
+    reader: BatchReader
+    window: Window
+    expected: int | None
+    sums_before: Sums | None
+    read: int = 0
+
+
+def _after(window: Window, so_far: Committed) -> Window:
+    """What is left of the window."""
+    return replace(window, after=so_far.last_key) if so_far.last_key else window
 
 
 class _Clock:
@@ -172,16 +358,20 @@ class _Clock:
         self._switch()
         self._stack.pop()
 
-    def add_to(self, moved: Moved, *, read: int = 0, loaded: int = 0, size: int = 0) -> Moved:
-        """`moved` with further rows and bytes, and the time spent since the start."""
+    def moved(self, held: Held) -> Moved:
+        """What is held, with the time spent since the start."""
         self._switch()
         return Moved(
-            moved.rows_read + read,
-            moved.rows_loaded + loaded,
-            moved.bytes + size,
+            held.rows_read,
+            held.rows,
+            held.bytes,
             self._spent["read"],
             self._spent["encode"],
             self._spent["load"],
+            held.rejected,
+            held.counts.inserted,
+            held.counts.updated,
+            held.counts.deleted,
         )
 
     def _push(self, what: str) -> _Clock:

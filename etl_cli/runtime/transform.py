@@ -6,6 +6,7 @@ would carry 9999-12-31 23:59:59.9999999 into a year that does not exist.
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,8 +18,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl_cli.runtime.errors import DataError
-from etl_cli.runtime.plan import ColumnPlan, TablePlan
-from etl_cli.runtime.source.scan import srid_of
+from etl_cli.runtime.ledger.rejects import Reject
+from etl_cli.runtime.plan import LINEAGE, ColumnPlan, TablePlan
+from etl_cli.runtime.source.scan import OPERATION, srid_of
 
 Convert = Callable[[pa.Array], pa.Array]
 FirstBad = Callable[[pa.RecordBatch, ColumnPlan, Sequence[int]], int | None]
@@ -39,13 +41,27 @@ class Findings:
 
 
 class BatchEncoder:
-    """Encodes the batches of one task: conversion to the target's exact wire types, then pgpq."""
+    """Encodes the batches of one task: conversion to the target's exact wire types, then pgpq.
 
-    def __init__(self, plan: TablePlan, shard: str, first_bad: FirstBad | None = None) -> None:
+    `constants` are columns that have one value in all rows: (name, value), in the order of COPY after the
+    planned ones. With `operation` the column of mode changes comes last.
+    """
+
+    def __init__(
+        self,
+        plan: TablePlan,
+        shard: str,
+        first_bad: FirstBad | None = None,
+        constants: Sequence[tuple[str, pa.Scalar]] | None = None,
+        operation: str | None = None,
+    ) -> None:
         self._plan = plan
         self._shard = shard
         self._first_bad = first_bad
-        self._shard_values = pa.array([], pa.string())
+        if constants is None:
+            constants = [(plan.shard_column, pa.scalar(shard, pa.string()))] if plan.shard_column else []
+        self._constants = [_Constant(name, value) for name, value in constants]
+        self._operation = operation
         self._encoder: pgpq.ArrowToPostgresBinaryEncoder | None = None
         self._schema: pa.Schema | None = None
         self.findings = Findings()
@@ -57,12 +73,13 @@ class BatchEncoder:
     def encode(self, batch: pa.RecordBatch) -> bytes:
         """The batch's rows in binary COPY format, with the stream's header where it is the first.
 
-        The encoder keeps up to 1 MB back for the next call or for `finish`. Raises DataError for a value
+        The encoder keeps up to 1 MB back for the next call or for `finish`. Raises BadRowError for a value
         that Postgres cannot hold.
         """
         arrays = [self._convert(batch, column) for column in self._plan.columns]
-        if self._plan.shard_column:
-            arrays.append(self._shards(batch.num_rows))
+        arrays += [constant.times(batch.num_rows) for constant in self._constants]
+        if self._operation is not None:
+            arrays.append(batch.column(OPERATION))
         schema = self._schema_of(arrays)
         wire = pa.RecordBatch.from_arrays(arrays, schema=schema)
         if self._encoder is not None:
@@ -100,7 +117,7 @@ class BatchEncoder:
         rows = [row for row, is_suspicious in enumerate(suspicious) if is_suspicious]
         row = self._first_bad(batch, column, rows)
         if row is not None:
-            raise bad_value(self._plan, self._shard, batch, column, row, "a lone surrogate", "correct the row")
+            raise bad_row(self._plan, self._shard, batch, column, row, "a lone surrogate", "correct the row")
 
     def _without_nul(self, batch: pa.RecordBatch, column: ColumnPlan, array: pa.Array) -> pa.Array:
         bad = pc.match_substring(array, "\0")
@@ -110,19 +127,14 @@ class BatchEncoder:
             return pc.replace_substring(array, "\0", "")
         row = pc.index(bad, True).as_py()
         remedy = "set nul_characters: strip, or correct the row"
-        raise bad_value(self._plan, self._shard, batch, column, row, "U+0000", remedy)
-
-    def _shards(self, rows: int) -> pa.Array:
-        """The shard's name `rows` times; made once and sliced."""
-        if len(self._shard_values) < rows:
-            self._shard_values = pa.repeat(pa.scalar(self._shard, pa.string()), rows)
-        return self._shard_values.slice(0, rows)
+        raise bad_row(self._plan, self._shard, batch, column, row, "U+0000", remedy)
 
     def _schema_of(self, arrays: list[pa.Array]) -> pa.Schema:
         if self._schema is None:
             names = [column.target for column in self._plan.columns]
-            if self._plan.shard_column:
-                names.append(self._plan.shard_column)
+            names += [constant.name for constant in self._constants]
+            if self._operation is not None:
+                names.append(self._operation)
             self._schema = pa.schema([pa.field(n, a.type) for n, a in zip(names, arrays, strict=True)])
         return self._schema
 
@@ -131,17 +143,61 @@ class BatchEncoder:
         return {field.name: _builder(field, types.get(field.name, "text")) for field in schema}
 
 
-def bad_value(
+def constants_of(plan: TablePlan, shard: str, run_id: int) -> list[tuple[str, pa.Scalar]]:
+    """The columns that a task's rows have in common: the shard's name and the lineage."""
+    constants = [(plan.shard_column, pa.scalar(shard, pa.string()))] if plan.shard_column else []
+    if plan.lineage:
+        now = dt.datetime.now(dt.UTC)
+        run_column, time_column = LINEAGE
+        constants.append((run_column, pa.scalar(run_id, pa.int64())))
+        constants.append((time_column, pa.scalar(now, pa.timestamp("us", tz="UTC"))))
+    return constants
+
+
+class _Constant:
+    """A column with one value in all rows; made once and sliced."""
+
+    def __init__(self, name: str, value: pa.Scalar) -> None:
+        self.name = name
+        self._value = value
+        self._values = pa.array([], value.type)
+
+    def times(self, rows: int) -> pa.Array:
+        """The value `rows` times."""
+        if len(self._values) < rows:
+            self._values = pa.repeat(self._value, rows)
+        return self._values.slice(0, rows)
+
+
+class BadRowError(DataError):
+    """A value that Postgres cannot store."""
+
+    def __init__(self, message: str, remedy: str = "", row: int = 0, reject: Reject | None = None) -> None:
+        self.row = row
+        """The row's place in its batch."""
+        self.reject = reject or Reject({}, None, message)
+        super().__init__(message, remedy)
+
+
+def bad_row(
     plan: TablePlan, shard: str, batch: pa.RecordBatch, column: ColumnPlan, row: int, what: str, remedy: str
-) -> DataError:
+) -> BadRowError:
     """An error that names table, shard, column and the row's key."""
-    key = [c.source for c in plan.columns if c.target in plan.key]
-    named = ", ".join(f"{name} = {_shown(batch.column(name)[row].as_py())}" for name in key)
-    return DataError(
+    reject = Reject(key_of(plan, batch, row), column.source, f"holds {what}")
+    named = ", ".join(f"{name} = {value}" for name, value in reject.key.items())
+    return BadRowError(
         f"{plan.source} of {shard}: column {column.source} holds {what} in the row with "
         f"{named or f'number {row + 1} of its batch'}, which Postgres cannot store",
         remedy,
+        row,
+        reject,
     )
+
+
+def key_of(plan: TablePlan, batch: pa.RecordBatch, row: int) -> dict[str, str]:
+    """A row's key as the source names it, for people."""
+    key = [c.source for c in plan.columns if c.target in plan.key]
+    return {name: _shown(batch.column(name)[row].as_py()) for name in key}
 
 
 def _shown(value: object) -> str:

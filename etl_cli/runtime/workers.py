@@ -28,6 +28,7 @@ from types import ModuleType
 from etl_cli.runtime.errors import EtlError, SourceError
 from etl_cli.runtime.job import CancelledError, Job, Result, Watcher
 from etl_cli.runtime.kept import Connections
+from etl_cli.runtime.ledger.ledger import TaskId
 from etl_cli.runtime.progress import Moved
 
 _CLOSE_S = 5.0
@@ -60,8 +61,17 @@ class Progressed:
 
 
 @dataclass(frozen=True)
+class Retried:
+    """A chunk has failed for a passing reason, and is tried again after so many seconds."""
+
+    job: Job
+    error: EtlError
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Done:
-    """A task is loaded."""
+    """A stream has read and loaded all of its window."""
 
     job: Job
     result: Result
@@ -69,7 +79,7 @@ class Done:
 
 @dataclass(frozen=True)
 class Failed:
-    """A task has failed, or was cancelled."""
+    """A stream has failed, or was cancelled."""
 
     job: Job
     error: EtlError
@@ -80,7 +90,7 @@ class Failed:
         return isinstance(self.error, CancelledError)
 
 
-Event = Started | Expected | Progressed | Done | Failed
+Event = Started | Expected | Progressed | Retried | Done | Failed
 
 
 @dataclass
@@ -102,6 +112,7 @@ class Pool:
         self._grace_s = grace_s
         self._workers: list[_Worker] = []
         self._cancelled_at: float | None = None
+        self._left_out: set[TaskId] = set()
 
     def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
         """Run all jobs, in order as far as shards allow; yields what happens.
@@ -119,11 +130,17 @@ class Pool:
                 yield from self._received(by_pipe[pipe])
             self._kill_the_deaf()
 
-    def cancel(self) -> None:
-        """Ask every worker to stop at its next batch; one that has not after `grace_s` is killed."""
-        self._cancelled_at = self._cancelled_at or time.monotonic()
+    def cancel(self, task: TaskId | None = None) -> None:
+        """Ask every worker to stop at its next batch, or those of one task.
+
+        A whole cancel is hard in the end: a worker that has not stopped after `grace_s` is killed.
+        """
+        if task is None:
+            self._cancelled_at = self._cancelled_at or time.monotonic()
+        else:
+            self._left_out.add(task)
         for worker in self._workers:
-            if worker.job is not None and not worker.cancelled:
+            if worker.job is not None and not worker.cancelled and task in (None, worker.job.task):
                 worker.cancelled = True
                 with contextlib.suppress(OSError):
                     worker.pipe.send(None)
@@ -145,6 +162,9 @@ class Pool:
         if self._cancelled_at is not None:
             waiting.clear()
         for job in list(waiting):
+            if job.task in self._left_out:
+                waiting.remove(job)
+                continue
             at_work = [w.job.shard.name for w in self._workers if w.job is not None]
             if len(at_work) >= self._size:
                 return
@@ -188,6 +208,8 @@ class Pool:
             yield Expected(job, message)
         elif isinstance(message, Moved):
             yield Progressed(job, message)
+        elif isinstance(message, tuple):
+            yield Retried(job, *message)
         else:
             worker.job = None
             yield Done(job, message) if isinstance(message, Result) else Failed(job, message)
@@ -254,6 +276,9 @@ class _PipeWatcher(Watcher):
     def moved(self, moved: Moved) -> None:
         self._pipe.send(moved)
 
+    def retrying(self, error: EtlError, seconds: float) -> None:
+        self._pipe.send((error, seconds))
+
     def is_cancelled(self) -> bool:
         return self._pipe.poll()
 
@@ -275,10 +300,10 @@ def _work(pipe: Connection) -> None:
 
 
 def _outcome(job: Job, pipe: Connection, connections: Connections) -> Result | EtlError:
-    from etl_cli.runtime.stream import copy_task
+    from etl_cli.runtime.stream import copy_stream
 
     try:
-        return copy_task(job, _PipeWatcher(pipe), connections)
+        return copy_stream(job, _PipeWatcher(pipe), connections)
     except EtlError as error:
         error.trace = traceback.format_exc()
         return error

@@ -12,9 +12,10 @@ from etl_cli.runtime.config import load_config
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.job import Job, Watcher
 from etl_cli.runtime.kept import Connections
-from etl_cli.runtime.ledger.ledger import Ledger, TaskId
+from etl_cli.runtime.ledger.ledger import Ledger, NewTask, TaskId
 from etl_cli.runtime.planning import resolve_or_refuse, shards_of, sink_of
 from etl_cli.runtime.sink.connect import connect_sink
+from etl_cli.runtime.sink.destination import Destination
 from etl_cli.runtime.sink.shadow import create_shadow, shadow_of
 from tests.support.pipeline import PipelineDirectory
 
@@ -25,8 +26,9 @@ class LyingCursor:
     def __init__(self, cursor: extract.Cursor) -> None:
         self._cursor = cursor
 
-    def count(self) -> int:
-        return self._cursor.count() + 1
+    def ask(self, statement: str) -> tuple[Any, ...]:
+        (answer, *rest) = self._cursor.ask(statement)
+        return (answer + ("COUNT_BIG(*)" in statement), *rest)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._cursor, name)
@@ -39,17 +41,17 @@ def copied_with(directory: PipelineDirectory, cursor_class: type, isolation: str
     with connect_sink(sink, "test") as connection:
         ledger = Ledger(connection)
         ledger.register(config.name, config.id)
-        plan = resolve_or_refuse(config, connection).plan
+        plan = resolve_or_refuse(config, connection)[0].plan
         run_id = ledger.start_run(config.name, plan.fingerprint, "test")
         task = TaskId(run_id, plan.tables[0].source, plan.shards[0])
-        ledger.add_tasks([(task, plan.tables[0].target, "replace")])
+        ledger.add_tasks([NewTask(task, plan.tables[0].target, "replace", {}, None)])
         shadow = shadow_of(plan.tables[0], "create", run_id, 0)
         create_shadow(connection, plan.tables[0], shadow)
-    job = Job(task, shards_of(config)[0], sink, plan.tables[0], shadow, isolation, "test")
+    job = Job(task, shards_of(config)[0], sink, plan.tables[0], Destination("shadow", shadow), isolation, "test")
     with patch.object(stream, "open_cursor", _wrapped(cursor_class)):
         connections = Connections()
         try:
-            stream.copy_task(job, Watcher(), connections)
+            stream.copy_stream(job, Watcher(), connections)
         except EtlError as error:
             return error
         finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -10,6 +11,7 @@ from rich.table import Table
 
 from etl_cli.runtime.check import Finding
 from etl_cli.runtime.display.figures import count
+from etl_cli.runtime.ledger.watermarks import Watermark
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.planning import Resolved
 
@@ -30,7 +32,7 @@ def print_findings(console: Console, findings: list[Finding]) -> None:
 
 def print_plan(console: Console, resolved: Resolved) -> None:
     """Tasks, modes, keys, and each column with both types."""
-    for table, apply in resolved.tables:
+    for table, apply in ((t.plan, t.apply) for t in resolved.tables):
         estimate = ", ".join(f"{shard} {count(rows)}" for shard, rows in table.row_estimates.items())
         console.print(f"[bold]{escape(table.source)}[/] -> [bold]{escape(table.target)}[/]", highlight=False)
         facts = {
@@ -46,6 +48,21 @@ def print_plan(console: Console, resolved: Resolved) -> None:
         console.print(_columns(table))
     for note in resolved.notes:
         console.print(f"[yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)
+
+
+def print_watermarks(console: Console, marks: Sequence[Watermark]) -> None:
+    """How far each table of each shard has come."""
+    if not marks:
+        console.print("no watermarks: no table with a cursor has been copied yet", highlight=False)
+        return
+    grid = Table(box=None, padding=(0, 1))
+    for name in ("table", "shard", "cursor", "value", "moved", "by run"):
+        grid.add_column(name, no_wrap=True)
+    for mark in marks:
+        moved = f"{mark.moved_at:%Y-%m-%d %H:%M:%S}" if mark.moved_at else ""
+        by_run = "by hand" if mark.run_id is None else str(mark.run_id)
+        grid.add_row(mark.id.source_table, mark.id.shard, mark.cursor, mark.value, moved, by_run)
+    console.print(grid)
 
 
 def plan_as_json(resolved: Resolved) -> dict[str, Any]:
@@ -77,7 +94,7 @@ def plan_as_json(resolved: Resolved) -> dict[str, Any]:
                     for column in table.columns
                 ],
             }
-            for table, apply in resolved.tables
+            for table, apply in ((t.plan, t.apply) for t in resolved.tables)
         ],
     }
 

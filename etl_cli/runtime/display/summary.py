@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from etl_cli.runtime.display.figures import count, duration, megabytes, rate
-from etl_cli.runtime.run import Outcome, TableOutcome
+from etl_cli.runtime.outcome import Outcome, TableOutcome
 
 _HOW = {"create": "created", "swap": "replaced by swap", "difference": "changed by difference"}
 

@@ -6,45 +6,135 @@ has copied anything, and is completed before the commit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 import psycopg
 
 from etl_cli.runtime.errors import SinkError
 from etl_cli.runtime.ledger.ledger import TaskId
 from etl_cli.runtime.sink.connect import SinkConnection
+from etl_cli.runtime.sink.merge import Counts
 
 
 @dataclass(frozen=True)
 class ChunkId:
-    """A chunk: its task, its stream, and the key after which it begins ('' = the first)."""
+    """A chunk: its task, its stream, its number there, and the key after which it begins ('' = the first)."""
 
     task: TaskId
     stream: int
     after_key: str
+    number: int = 0
+
+
+@dataclass(frozen=True)
+class Held:
+    """What a chunk holds, or several together: rows read and copied, COPY bytes, rows left out, changes."""
+
+    rows_read: int = 0
+    rows: int = 0
+    bytes: int = 0
+    rejected: int = 0
+    counts: Counts = field(default_factory=Counts)
+
+    def __add__(self, other: Held) -> Held:
+        return Held(
+            self.rows_read + other.rows_read,
+            self.rows + other.rows,
+            self.bytes + other.bytes,
+            self.rejected + other.rejected,
+            self.counts + other.counts,
+        )
+
+
+@dataclass(frozen=True)
+class Committed:
+    """How far a stream has come."""
+
+    chunks: int = 0
+    last_key: tuple[str, ...] = ()
+    held: Held = field(default_factory=Held)
+
+
+class ChunkTakenError(SinkError):
+    """The chunk was committed before: by a try whose answer was lost, or by another attempt."""
+
+
+class SupersededError(SinkError):
+    """A later attempt of the run has begun; this one must not commit any more."""
 
 
 def begin_chunk(connection: SinkConnection, chunk: ChunkId, attempt: int) -> None:
-    """Claim the chunk within the open transaction. Raises SinkError where another attempt committed it."""
+    """Claim the chunk within the open transaction. Raises ChunkTakenError where it was committed before."""
     try:
         connection.execute(
-            "INSERT INTO etl.chunks (run_id, source_table, shard, stream, after_key, attempt)"
-            " VALUES (%s, %s, %s, %s, %s, %s)",
-            [chunk.task.run_id, chunk.task.source_table, chunk.task.shard, chunk.stream, chunk.after_key, attempt],
+            "INSERT INTO etl.chunks (run_id, source_table, shard, stream, after_key, number, attempt)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s)",
+            [*_task(chunk.task), chunk.stream, chunk.after_key, chunk.number, attempt],
         )
     except psycopg.errors.UniqueViolation as error:
-        raise SinkError(
+        raise ChunkTakenError(
             f"{chunk.task.source_table} of {chunk.task.shard}: another attempt has committed this chunk",
             "nothing is lost; let the other attempt finish",
             sqlstate=error.sqlstate,
         ) from error
 
 
-def complete_chunk(connection: SinkConnection, chunk: ChunkId, last_key: str | None, rows: int, size: int) -> None:
-    """Fill in what the chunk holds, just before its commit."""
-    connection.execute(
-        "UPDATE etl.chunks SET last_key = %s, rows = %s, bytes = %s, committed_at = clock_timestamp()"
-        " WHERE (run_id, source_table, shard, stream, after_key) = (%s, %s, %s, %s, %s)",
-        [last_key, rows, size, chunk.task.run_id, chunk.task.source_table, chunk.task.shard]
-        + [chunk.stream, chunk.after_key],
-    )
+def complete_chunk(
+    connection: SinkConnection,
+    chunk: ChunkId,
+    attempt: int,
+    last_key: str | None,
+    held: Held,
+    checksums: Mapping[str, tuple[int, int]] | None = None,
+) -> None:
+    """Fill in what the chunk holds, just before its commit.
+
+    Raises SupersededError where a later attempt has begun: what this one would commit comes too late.
+    """
+    changed = connection.execute(
+        "UPDATE etl.chunks SET last_key = %s, rows_read = %s, rows = %s, bytes = %s, rows_rejected = %s,"
+        " rows_inserted = %s, rows_updated = %s, rows_deleted = %s, checksums = %s, committed_at = clock_timestamp()"
+        " WHERE (run_id, source_table, shard, stream, after_key) = (%s, %s, %s, %s, %s)"
+        " AND EXISTS (SELECT FROM etl.runs WHERE runs.run_id = chunks.run_id AND runs.attempt = %s)",
+        [last_key, held.rows_read, held.rows, held.bytes, held.rejected]
+        + [held.counts.inserted, held.counts.updated, held.counts.deleted]
+        + [json.dumps(checksums) if checksums else None]
+        + [*_task(chunk.task), chunk.stream, chunk.after_key, attempt],
+    ).rowcount
+    if changed != 1:
+        raise SupersededError(
+            f"{chunk.task.source_table} of {chunk.task.shard}: a later attempt of run {chunk.task.run_id} has begun",
+            "nothing is lost; let the later attempt finish",
+        )
+
+
+def committed(connection: SinkConnection, task: TaskId, stream: int) -> Committed:
+    """How far the stream has come, by whatever attempt. Raises psycopg.Error."""
+    row = connection.execute(
+        "SELECT count(*), (array_agg(last_key ORDER BY number DESC))[1], coalesce(sum(rows_read), 0)::bigint,"
+        " coalesce(sum(rows), 0)::bigint, coalesce(sum(bytes), 0)::bigint, coalesce(sum(rows_rejected), 0)::bigint,"
+        " coalesce(sum(rows_inserted), 0)::bigint, coalesce(sum(rows_updated), 0)::bigint,"
+        " coalesce(sum(rows_deleted), 0)::bigint"
+        " FROM etl.chunks WHERE (run_id, source_table, shard, stream) = (%s, %s, %s, %s)",
+        [*_task(task), stream],
+    ).fetchone()
+    assert row is not None
+    chunks, last_key, read, rows, size, rejected, *counts = row
+    return Committed(chunks, tuple(json.loads(last_key or "[]")), Held(read, rows, size, rejected, Counts(*counts)))
+
+
+def checksums_of(connection: SinkConnection, task: TaskId, stream: int) -> list[dict[str, Any]]:
+    """What the stream's chunks summed in their staging tables."""
+    rows = connection.execute(
+        "SELECT checksums FROM etl.chunks WHERE (run_id, source_table, shard, stream) = (%s, %s, %s, %s)"
+        " AND checksums IS NOT NULL",
+        [*_task(task), stream],
+    ).fetchall()
+    return [row[0] for row in rows]
+
+
+def _task(task: TaskId) -> list[Any]:
+    return [task.run_id, task.source_table, task.shard]

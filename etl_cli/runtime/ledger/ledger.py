@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from psycopg import sql
 
 from etl_cli import __version__
 from etl_cli.runtime.errors import PlanError
+from etl_cli.runtime.ledger.heartbeat import hold
 from etl_cli.runtime.ledger.migrate import migrate
-from etl_cli.runtime.ledger.rescue import hold
+from etl_cli.runtime.progress import Moved
 from etl_cli.runtime.sink.connect import SinkConnection
 
 
@@ -30,6 +35,51 @@ class RunTotals:
     rows_read: int
     rows_loaded: int
     bytes: int
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A run as the ledger remembers it; `age_s` is the time since it ended."""
+
+    run_id: int
+    state: str
+    attempt: int
+    fingerprint: str | None
+    partial: bool
+    age_s: float
+
+
+@dataclass(frozen=True)
+class PastTask:
+    """A task of an earlier attempt."""
+
+    state: str
+    windows: dict[str, Any] | None
+    shadow: str | None
+    totals: RunTotals
+    checksums: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
+class NewTask:
+    """A task that is queued: its windows as JSON, and the name of its shadow, if it has one."""
+
+    task: TaskId
+    target: str
+    mode: str
+    windows: Mapping[str, Any]
+    shadow: str | None
+
+
+@dataclass(frozen=True)
+class TaskEnd:
+    """How a task ended well."""
+
+    moved: Moved
+    counted: int | None
+    isolation: str
+    note: str | None
+    checksums: Mapping[str, tuple[int, int]] | None = None
 
 
 class Ledger:
@@ -52,29 +102,89 @@ class Ledger:
                 "is this directory a copy? generate a pipeline of its own, under another name",
             )
 
-    def start_run(self, pipeline: str, fingerprint: str, requested_by: str) -> int:
+    def start_run(self, pipeline: str, fingerprint: str, requested_by: str, *, partial: bool = False) -> int:
         """A new run in state running, with its lock held before anybody sees it; its id."""
         with self._connection.transaction():
-            run_id = self._insert_run(pipeline, fingerprint, requested_by)
-            hold(self._connection, run_id)
-        return run_id
-
-    def _insert_run(self, pipeline: str, fingerprint: str, requested_by: str) -> int:
-        row = self._connection.execute(
-            "INSERT INTO etl.runs (pipeline, state, requested_by, fingerprint, host, pid, version, attempted_at)"
-            " VALUES (%s, 'running', %s, %s, %s, %s, %s, clock_timestamp()) RETURNING run_id",
-            [pipeline, requested_by, fingerprint, socket.gethostname(), os.getpid(), __version__],
-        ).fetchone()
-        assert row is not None
+            row = self._connection.execute(
+                "INSERT INTO etl.runs"
+                " (pipeline, state, requested_by, fingerprint, partial, host, pid, version, attempted_at)"
+                " VALUES (%s, 'running', %s, %s, %s, %s, %s, %s, clock_timestamp()) RETURNING run_id",
+                [pipeline, requested_by, fingerprint, partial, socket.gethostname(), os.getpid(), __version__],
+            ).fetchone()
+            assert row is not None
+            hold(self._connection, row[0])
         return int(row[0])
 
-    def add_tasks(self, tasks: Sequence[tuple[TaskId, str, str]]) -> None:
-        """Queue tasks: each with its target and mode."""
+    def last_run(self, pipeline: str) -> PastRun | None:
+        """The pipeline's newest run."""
+        row = self._connection.execute(
+            "SELECT run_id, state, attempt, fingerprint, partial,"
+            " extract(epoch FROM clock_timestamp() - coalesce(finalized_at, heartbeat_at))::float8"
+            " FROM etl.runs WHERE pipeline = %s ORDER BY run_id DESC LIMIT 1",
+            [pipeline],
+        ).fetchone()
+        return PastRun(*row) if row else None
+
+    def resume_run(self, run_id: int) -> int:
+        """interrupted -> running, as another attempt; its number. What had not finished is queued again."""
+        with self._connection.transaction():
+            row = self._connection.execute(
+                "UPDATE etl.runs SET state = 'running', attempt = attempt + 1, error = NULL, finalized_at = NULL,"
+                " host = %s, pid = %s, version = %s, attempted_at = clock_timestamp()"
+                " WHERE run_id = %s AND state = 'interrupted' RETURNING attempt",
+                [socket.gethostname(), os.getpid(), __version__, run_id],
+            ).fetchone()
+            assert row is not None
+            self._queue_again(run_id)
+            hold(self._connection, run_id)
+        return int(row[0])
+
+    def take_over(self, failed: int, run_id: int) -> None:
+        """Make the failed run's tasks and their committed chunks those of the new run, which retries it."""
+        with self._connection.transaction():
+            self._connection.execute("UPDATE etl.runs SET retry_of = %s WHERE run_id = %s", [failed, run_id])
+            self._connection.execute(
+                "INSERT INTO etl.tasks (run_id, source_table, shard, target, mode, state, windows, shadow,"
+                " rows_counted, rows_read, rows_loaded, bytes, isolation, rows_inserted, rows_updated, rows_deleted,"
+                " rows_rejected, checksums, note)"
+                " SELECT %s, source_table, shard, target, mode, state, windows, shadow, rows_counted,"
+                " rows_read, rows_loaded, bytes, isolation, rows_inserted, rows_updated, rows_deleted, rows_rejected,"
+                " checksums, note FROM etl.tasks WHERE run_id = %s",
+                [run_id, failed],
+            )
+            for table in ("chunks", "rejects"):
+                self._connection.execute(
+                    sql.SQL(f"UPDATE etl.{table} SET run_id = %s WHERE run_id = %s"), [run_id, failed]
+                )
+            self._connection.execute("UPDATE etl.watermarks SET run_id = %s WHERE run_id = %s", [run_id, failed])
+            self._queue_again(run_id)
+
+    def _queue_again(self, run_id: int) -> None:
+        self._connection.execute(
+            "UPDATE etl.tasks SET state = 'queued', error = NULL, finalized_at = NULL"
+            " WHERE run_id = %s AND state NOT IN ('loaded', 'applied')",
+            [run_id],
+        )
+
+    def tasks_of(self, run_id: int) -> dict[tuple[str, str], PastTask]:
+        """The run's tasks by (source table, shard)."""
+        rows = self._connection.execute(
+            "SELECT source_table, shard, state, windows, shadow, rows_read, rows_loaded, bytes, checksums"
+            " FROM etl.tasks WHERE run_id = %s",
+            [run_id],
+        ).fetchall()
+        return {
+            (table, shard): PastTask(state, windows, shadow, RunTotals(read, loaded, size), checksums)
+            for table, shard, state, windows, shadow, read, loaded, size, checksums in rows
+        }
+
+    def add_tasks(self, tasks: Sequence[NewTask]) -> None:
+        """Queue tasks; what they fixed when they were planned is kept for a resumption."""
         with self._connection.cursor() as cursor:
             cursor.executemany(
-                "INSERT INTO etl.tasks (run_id, source_table, shard, target, mode, state)"
-                " VALUES (%s, %s, %s, %s, %s, 'queued')",
-                [(t.run_id, t.source_table, t.shard, target, mode) for t, target, mode in tasks],
+                "INSERT INTO etl.tasks (run_id, source_table, shard, target, mode, state, windows, shadow)"
+                " VALUES (%s, %s, %s, %s, %s, 'queued', %s, %s)",
+                [[*_key(new.task), new.target, new.mode, json.dumps(new.windows), new.shadow] for new in tasks],
             )
 
     def task_started(self, task: TaskId) -> None:
@@ -82,19 +192,26 @@ class Ledger:
         self._connection.execute(
             "UPDATE etl.tasks SET state = 'running', attempted_at = clock_timestamp()"
             " WHERE (run_id, source_table, shard) = (%s, %s, %s)",
-            [task.run_id, task.source_table, task.shard],
+            _key(task),
         )
 
-    def task_loaded(
-        self, task: TaskId, totals: RunTotals, *, counted: int | None, isolation: str, note: str | None
-    ) -> None:
-        """running -> loaded: all rows are in the sink, not yet visible."""
+    def task_loaded(self, task: TaskId, end: TaskEnd, *, visible: bool) -> None:
+        """running -> loaded: all rows are in the sink, not yet visible; or applied, where each chunk was at once."""
         self._connection.execute(
-            "UPDATE etl.tasks SET state = 'loaded', rows_counted = %s, rows_read = %s, rows_loaded = %s, bytes = %s,"
+            "UPDATE etl.tasks SET state = %s, rows_counted = %s, rows_read = %s, rows_loaded = %s, bytes = %s,"
+            " rows_inserted = %s, rows_updated = %s, rows_deleted = %s, rows_rejected = %s, checksums = %s,"
             " isolation = %s, note = %s, finalized_at = clock_timestamp()"
             " WHERE (run_id, source_table, shard) = (%s, %s, %s)",
-            [counted, totals.rows_read, totals.rows_loaded, totals.bytes, isolation, note]
-            + [task.run_id, task.source_table, task.shard],
+            [
+                "applied" if visible else "loaded",
+                end.counted,
+                end.moved.rows_read,
+                end.moved.rows_loaded,
+                end.moved.bytes,
+            ]
+            + ([end.moved.rows_inserted, end.moved.rows_updated, end.moved.rows_deleted] if visible else [None] * 3)
+            + [end.moved.rows_rejected, json.dumps(end.checksums) if end.checksums else None]
+            + [end.isolation, end.note, *_key(task)],
         )
 
     def task_failed(self, task: TaskId, error: str, *, cancelled: bool = False) -> None:
@@ -102,7 +219,7 @@ class Ledger:
         self._connection.execute(
             "UPDATE etl.tasks SET state = %s, error = %s, finalized_at = clock_timestamp()"
             " WHERE (run_id, source_table, shard) = (%s, %s, %s)",
-            ["cancelled" if cancelled else "failed", error, task.run_id, task.source_table, task.shard],
+            ["cancelled" if cancelled else "failed", error, *_key(task)],
         )
 
     def finish_run(self, run_id: int, state: str, error: str | None = None) -> RunTotals:
@@ -128,9 +245,14 @@ class Ledger:
         return RunTotals(*row)
 
 
-def record_applied(connection: SinkConnection, run_id: int, source_table: str) -> None:
+def _key(task: TaskId) -> list[Any]:
+    return [task.run_id, task.source_table, task.shard]
+
+
+def record_applied(connection: SinkConnection, run_id: int, source_table: str, shards: Sequence[str]) -> None:
     """loaded -> applied, in the transaction that makes the rows visible."""
     connection.execute(
-        "UPDATE etl.tasks SET state = 'applied' WHERE run_id = %s AND source_table = %s AND state = 'loaded'",
-        [run_id, source_table],
+        "UPDATE etl.tasks SET state = 'applied' WHERE run_id = %s AND source_table = %s AND shard = ANY (%s)"
+        " AND state = 'loaded'",
+        [run_id, source_table, list(shards)],
     )

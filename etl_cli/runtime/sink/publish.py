@@ -198,6 +198,11 @@ def _refuse_empty(connection: SinkConnection, plan: TablePlan, shadow: Shadow, p
     if target is None:
         return
     quoted = Shadow(plan.target_schema, plan.target_name).quoted
+    if not _has_rows(connection, shadow.quoted) and _has_rows(connection, quoted):
+        raise DataError(
+            f"{plan.source} is empty on every shard, {plan.target} is not: nothing was changed",
+            "if it is meant to be empty, set allow_empty: true",
+        )
     if plan.shard_column in {column.name for column in target.columns}:
         for shard in part.empty:
             if _has_rows(connection, quoted, f"WHERE {quote_sink(plan.shard_column or '')} = {quote_text(shard)}"):
@@ -205,11 +210,6 @@ def _refuse_empty(connection: SinkConnection, plan: TablePlan, shadow: Shadow, p
                     f"{plan.source} is empty on {shard}, {plan.target} holds rows of it: nothing was changed",
                     "if it is meant to be empty, set allow_empty: true",
                 )
-    if not _has_rows(connection, shadow.quoted) and _has_rows(connection, quoted):
-        raise DataError(
-            f"{plan.source} is empty on every shard, {plan.target} is not: nothing was changed",
-            "if it is meant to be empty, set allow_empty: true",
-        )
 
 
 def _has_rows(connection: SinkConnection, quoted: str, condition: str = "") -> bool:

@@ -44,6 +44,8 @@ def text_of_expression(expression: str, column: ColumnPlan) -> str:
         return f"CONVERT(varchar(8000), {expression}, 1)"
     if kind in ("float", "real"):
         return f"CONVERT(varchar(40), {expression}, 3)"
+    if kind in ("money", "smallmoney"):
+        return f"CONVERT(varchar(40), {expression}, 2)"  # without a style two of its four digits are lost
     return f"CONVERT(nvarchar(4000), {expression})"
 
 

@@ -13,7 +13,8 @@ import pyodbc
 from etl_cli.runtime.extract import reading
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.source.connect import Shard
-from etl_cli.runtime.source.scan import ROWS_SENT, count_rows, select_rows, srid_of
+from etl_cli.runtime.source.scan import select_rows, srid_of, texts_beside
+from etl_cli.runtime.window import Window
 
 _DATETIMEOFFSET = -155
 """SQL_SS_TIMESTAMPOFFSET, which pyodbc does not know."""
@@ -46,25 +47,21 @@ class RowCursor:
         self._cursor = cursor
         fields = [pa.field(c.source, arrow_type(c.sink_type)) for c in plan.columns]
         fields += [pa.field(srid_of(c), pa.int32()) for c in plan.columns if c.spatial]
+        fields += [pa.field(name, pa.large_string()) for name in texts_beside(plan)]
         self._schema = pa.schema(fields)
         self._values = [_VALUES.get(str(field.type)) for field in self._schema]
         cursor.connection.add_output_converter(_DATETIMEOFFSET, _datetimeoffset)
         _decode_as_wide(cursor.connection)
 
-    def count(self) -> int:
-        """COUNT_BIG(*) of what the scan reads."""
+    def ask(self, statement: str) -> tuple[Any, ...]:
+        """The one row that a statement gives."""
         with reading(self._shard, self._plan):
-            return int(self._cursor.execute(count_rows(self._plan)).fetchval())
+            return tuple(self._cursor.execute(statement).fetchone())
 
-    def scan(self) -> None:
-        """Start the scan."""
+    def scan(self, window: Window) -> None:
+        """Start the scan of the window's rows."""
         with reading(self._shard, self._plan):
-            self._cursor.execute(select_rows(self._plan))
-
-    def sent(self) -> int:
-        """How many rows the server says it sent."""
-        with reading(self._shard, self._plan):
-            return int(self._cursor.execute(ROWS_SENT).fetchval())
+            self._cursor.execute(select_rows(self._plan, window))
 
     def fetch(self, rows: int) -> pa.RecordBatch:
         """At most `rows` further rows; an empty batch is the end."""

@@ -203,7 +203,7 @@ def test_progress_tells_rows_shares_and_the_slower_side(shards: Shards, pipeline
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_stopped_run_leaves_nothing_behind(
+def test_a_stopped_run_leaves_only_what_a_resumption_needs(
     number: signal.Signals, shards: Shards, sink: SinkDatabase, pipeline: Make
 ) -> None:
     shards.execute(ORDERS)
@@ -224,6 +224,8 @@ def test_a_stopped_run_leaves_nothing_behind(
     assert process.returncode == 130
     assert err == "etl-cli: interrupted\n"
     assert rows_of(sink, "SELECT state FROM etl.runs") == [("interrupted",)]
+    assert leftovers(sink) == [("public", "orders__etl_1_0")]
+    assert directory.cli("run").code == 0
     assert leftovers(sink) == []
 
 

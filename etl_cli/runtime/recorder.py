@@ -1,0 +1,54 @@
+"""Writes what a run's streams tell into the ledger and the progress."""
+
+from __future__ import annotations
+
+from etl_cli.runtime.errors import EtlError
+from etl_cli.runtime.ledger.ledger import Ledger
+from etl_cli.runtime.progress import Progress
+from etl_cli.runtime.table_run import TableRun, TaskRun
+from etl_cli.runtime.workers import Done, Event, Expected, Failed, Progressed, Retried, Started
+
+
+class Recorder:
+    """Told every event once, in order; keeps the errors."""
+
+    def __init__(self, ledger: Ledger, progress: Progress) -> None:
+        self._ledger = ledger
+        self._progress = progress
+        self._begun: set[tuple[str, str]] = set()
+        self.errors: list[EtlError] = []
+
+    def tell(self, event: Event) -> None:
+        """Record an event, but the end of a stream, which is `ended`."""
+        table, shard, stream = event.job.plan.source, event.job.shard.name, event.job.stream
+        if isinstance(event, Started):
+            if (table, shard) not in self._begun:
+                self._begun.add((table, shard))
+                self._ledger.task_started(event.job.task)
+                self._progress.state(table, shard, "running")
+        elif isinstance(event, Expected):
+            self._progress.expect(table, shard, event.rows, stream)
+        elif isinstance(event, Progressed):
+            self._progress.moved(table, shard, event.moved, stream)
+        elif isinstance(event, Retried):
+            self._progress.tell(f"{table} of {shard}: {event.error}; another try in {event.seconds:.1f} s")
+        elif isinstance(event, Failed):
+            self._failed(event)
+        elif isinstance(event, Done):
+            self._progress.moved(table, shard, event.result.moved, stream)
+
+    def ended(self, table: TableRun, task: TaskRun) -> None:
+        """A task has ended well: all its streams have."""
+        end = task.end()
+        self._ledger.task_loaded(task.id, end, visible=not table.is_shadowed)
+        task.state = "loaded" if table.is_shadowed else "applied"
+        self._progress.state(table.plan.source, task.id.shard, "loaded" if table.is_shadowed else "applied")
+        if end.note:
+            table.notes.append(f"{task.id.shard}: {end.note}")
+
+    def _failed(self, event: Failed) -> None:
+        table, shard = event.job.plan.source, event.job.shard.name
+        if not event.cancelled:
+            self.errors.append(event.error)
+        self._ledger.task_failed(event.job.task, str(event.error), cancelled=event.cancelled)
+        self._progress.state(table, shard, "cancelled" if event.cancelled else "failed")

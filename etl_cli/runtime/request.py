@@ -1,0 +1,58 @@
+"""What a run is asked to do beside its configuration. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from etl_cli.runtime.config.model import Config
+from etl_cli.runtime.errors import UsageError
+from etl_cli.runtime.expansion import split_name
+
+
+@dataclass(frozen=True)
+class Request:
+    """Of which tables and shards, from where on, and on whose behalf.
+
+    `full` reads everything, whatever the watermarks say; `where` reads only the rows that meet a condition of
+    the source, and changes only these.
+    """
+
+    requested_by: str = "command"
+    resume: bool = False
+    tables: Sequence[str] = ()
+    shards: Sequence[str] = ()
+    full: bool = False
+    where: str | None = None
+
+    @property
+    def is_partial(self) -> bool:
+        """Whether not all of the pipeline is run: such a run is never resumed."""
+        return bool(self.tables or self.shards or self.full or self.where)
+
+    def refuse_contradictions(self) -> None:
+        """Raise UsageError for options that exclude each other."""
+        if self.resume and self.is_partial:
+            raise UsageError(
+                "--resume goes on with a whole run, with what it was to read",
+                "leave --table, --shard, --full and --where out, or --resume",
+            )
+
+    def takes(self, name: tuple[str, str]) -> bool:
+        """Whether the source table (schema, name) is asked for."""
+        wanted = [tuple(part.lower() for part in split_name(table)) for table in self.tables]
+        return not wanted or (name[0].lower(), name[1].lower()) in wanted
+
+    def of_shards(self, config: Config) -> Config:
+        """The configuration with only the shards that are asked for. Raises UsageError for an unknown one."""
+        if not self.shards:
+            return config
+        known = {shard.name: shard for shard in config.source.shards}
+        unknown = [name for name in self.shards if name not in known]
+        if unknown:
+            raise UsageError(f"no shard is named {', '.join(unknown)}", f"the shards are {', '.join(known)}")
+        kept = [shard for name, shard in known.items() if name in self.shards]
+        return config.model_copy(update={"source": config.source.model_copy(update={"shards": kept})})
+
+
+EVERYTHING = Request()

@@ -1,0 +1,89 @@
+"""Shows, sets and forgets watermarks: `etl-cli state`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from etl_cli.runtime.config.model import Config
+from etl_cli.runtime.errors import UsageError
+from etl_cli.runtime.expansion import split_name
+from etl_cli.runtime.ledger.ledger import Ledger
+from etl_cli.runtime.ledger.migrate import ledger_errors
+from etl_cli.runtime.ledger.rescue import claim
+from etl_cli.runtime.ledger.watermarks import (
+    Watermark,
+    WatermarkId,
+    read_watermarks,
+    reset_watermark,
+    set_watermark,
+)
+from etl_cli.runtime.lookback import is_higher
+from etl_cli.runtime.planning import resolve_or_refuse, sink_of
+from etl_cli.runtime.request import Request
+from etl_cli.runtime.sink.connect import SinkConnection, connect_sink
+from etl_cli.runtime.source.position import columns_of
+
+
+def watermarks(config: Config) -> list[Watermark]:
+    """All watermarks of the pipeline."""
+    with _ledger(config) as connection:
+        return list(read_watermarks(connection, config.name).values())
+
+
+def chosen_for_reset(config: Config, table: str | None, shards: Sequence[str]) -> list[Watermark]:
+    """The watermarks that are meant. Raises UsageError where there is none."""
+    wanted = table and tuple(part.lower() for part in split_name(table))
+    chosen = [
+        mark
+        for mark in watermarks(config)
+        if (not wanted or tuple(part.lower() for part in mark.id.source_table.split(".", 1)) == wanted)
+        and (not shards or mark.id.shard in shards)
+    ]
+    if not chosen:
+        raise UsageError("there is no such watermark", "`etl-cli state NAME show` lists them")
+    return chosen
+
+
+def chosen_for_setting(config: Config, table: str, shards: Sequence[str]) -> list[WatermarkId]:
+    """The watermarks that are meant, whether they are there or not. Raises UsageError for what cannot have one."""
+    config = Request(shards=shards).of_shards(config)
+    with _ledger(config) as connection:
+        resolved, _ = resolve_or_refuse(config, connection, Request(tables=[table]))
+    plan = resolved.tables[0].plan
+    if plan.cursor is None:
+        raise UsageError(f"{plan.source} has mode {plan.mode} and no cursor", "only append and upsert have one to set")
+    return [WatermarkId(config.name, plan.source, shard.name) for shard in config.source.shards]
+
+
+def put(config: Config, marks: Sequence[WatermarkId], value: str) -> None:
+    """Set them. Raises UsageError for a value that is none of the cursor's type, PlanError while a run is active."""
+    with _ledger(config) as connection:
+        claim(connection, config.name)
+        resolved, _ = resolve_or_refuse(config, connection, Request(tables=[marks[0].source_table]))
+        plan = resolved.tables[0].plan
+        assert plan.cursor is not None
+        cursor = columns_of(plan)[0]
+        try:
+            is_higher(cursor, value, value)
+        except ValueError as error:
+            raise UsageError(f"{value!r} is no value of {plan.cursor} ({cursor.source_type})") from error
+        with connection.transaction():
+            for mark in marks:
+                set_watermark(connection, mark, plan.cursor, value)
+
+
+def forget(config: Config, marks: Sequence[Watermark]) -> None:
+    """Reset them. Raises PlanError while a run is active."""
+    with _ledger(config) as connection:
+        claim(connection, config.name)
+        with connection.transaction():
+            for mark in marks:
+                reset_watermark(connection, mark.id)
+
+
+@contextmanager
+def _ledger(config: Config) -> Iterator[SinkConnection]:
+    with connect_sink(sink_of(config), f"etl-cli {config.name} state") as connection, ledger_errors(connection):
+        Ledger(connection).register(config.name, config.id)
+        yield connection

@@ -1,0 +1,320 @@
+"""One table within a run: where its rows go, which streams bring them, and how they become visible."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import psycopg
+from psycopg import sql
+
+from etl_cli.runtime.checksums import Sums, added, as_sums, differing, select_sink
+from etl_cli.runtime.errors import DataError
+from etl_cli.runtime.job import Job, Result, WatermarkMove
+from etl_cli.runtime.ledger.ledger import NewTask, TaskEnd, TaskId, record_applied
+from etl_cli.runtime.ledger.watermarks import Watermark, WatermarkId, move_watermark
+from etl_cli.runtime.lookback import is_higher
+from etl_cli.runtime.plan import TablePlan
+from etl_cli.runtime.planning import ResolvedTable
+from etl_cli.runtime.progress import Moved
+from etl_cli.runtime.sink import ddl
+from etl_cli.runtime.sink.connect import Sink, SinkConnection, translate
+from etl_cli.runtime.sink.destination import Destination, create_keys_table
+from etl_cli.runtime.sink.difference import advance_sequences
+from etl_cli.runtime.sink.publish import Part, Published, evolve, publish
+from etl_cli.runtime.sink.queries import execute
+from etl_cli.runtime.sink.shadow import Shadow, create_shadow, drop_shadow, shadow_of
+from etl_cli.runtime.sink.target import Target, read_target
+from etl_cli.runtime.source.connect import Shard
+from etl_cli.runtime.source.position import columns_of
+from etl_cli.runtime.spatial import with_srids
+from etl_cli.runtime.windows import Fixed, as_json
+
+CHANGES_CURSOR = "SYS_CHANGE_VERSION"
+"""What stands as cursor in the watermark of mode changes."""
+
+
+@dataclass
+class TaskRun:
+    """One shard of the table: what its streams read, and what they have told."""
+
+    id: TaskId
+    fixed: Fixed
+    isolation: str
+    state: str = "queued"
+    mark: Watermark | None = None
+    results: dict[int, Result] = field(default_factory=dict)
+    failed: bool = False
+    rows: int | None = None
+    """Rows read, of a task that an earlier attempt has loaded."""
+    checksums: Mapping[str, Any] | None = None
+
+    @property
+    def in_parts(self) -> bool:
+        """Whether the rows were read at several times."""
+        return any(result.parts > 1 for result in self.results.values())
+
+    @property
+    def is_done(self) -> bool:
+        """Whether all streams have ended well, in this attempt or in an earlier one."""
+        return self.state in ("loaded", "applied") or len(self.results) == len(self.fixed.windows)
+
+    def end(self) -> TaskEnd:
+        """What the streams told, together."""
+        results = list(self.results.values())
+        moved = sum((result.moved for result in results), Moved())
+        counted = [result.counted for result in results]
+        sums: Sums | None = None
+        for result in results:
+            if result.checksums is not None:
+                sums = added(sums or {}, dict(result.checksums))
+        notes = [*self.fixed.notes, *dict.fromkeys(note for result in results for note in result.notes)]
+        self.rows, self.checksums = moved.rows_read, sums
+        return TaskEnd(
+            moved,
+            None if None in counted else sum(number or 0 for number in counted),
+            self.isolation,
+            "; ".join(notes) or None,
+            sums,
+        )
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What the tables of a run share; `shards` counts those of the pipeline, also where the run takes only some.
+
+    With `by_condition` the run reads only rows that meet a condition of its own: they say nothing of the rows
+    below them, so no watermark moves.
+    """
+
+    run_id: int
+    attempt: int
+    pipeline: str
+    shards: int
+    streams: int
+    by_condition: bool
+
+    @property
+    def application(self) -> str:
+        """How the run's sessions in the sink are named: whoever comes later ends them by it."""
+        return f"etl-cli {self.pipeline} run {self.run_id}"
+
+
+class TableRun:
+    """Sequenced by run.py: prepare, jobs, stream_done for each, then publish."""
+
+    def __init__(
+        self, resolved: ResolvedTable, facts: RunFacts, tasks: Mapping[str, TaskRun], number: int, beside: str | None
+    ) -> None:
+        self.resolved = resolved
+        self.plan: TablePlan = resolved.plan
+        self.tasks = dict(tasks)
+        self._facts = facts
+        self._target: Target | None = None
+        self.notes: list[str] = []
+        self.published: Published | None = None
+        self._srids: dict[str, set[int]] = {}
+        how = resolved.apply.how if self.is_shadowed else "difference"
+        self._shadow = _named(beside) if beside else shadow_of(self.plan, how, facts.run_id, number)
+
+    @property
+    def is_shadowed(self) -> bool:
+        """Whether the rows become visible together at the end, and not chunk by chunk."""
+        return self.resolved.loading.how == "shadow"
+
+    @property
+    def keeps_keys(self) -> bool:
+        """Whether a table tells which shard every key came from."""
+        return self.resolved.loading.how in ("merge", "changes") and self.plan.shard_column is None
+
+    @property
+    def beside(self) -> str | None:
+        """The name of the table beside the target that this run needs, for the ledger."""
+        return f"{self._shadow.schema}.{self._shadow.name}" if self.is_shadowed or self.keeps_keys else None
+
+    def new_tasks(self) -> list[NewTask]:
+        """The table's tasks for the ledger."""
+        plan = self.plan
+        mode = "changes" if self.resolved.loading.initial else plan.mode
+        return [NewTask(task.id, plan.target, mode, as_json(task.fixed), self.beside) for task in self.tasks.values()]
+
+    def prepare(self, connection: SinkConnection) -> None:
+        """Make the table that the rows are loaded into, or bring the target itself into form. Raises SinkError."""
+        try:
+            if not self.is_shadowed:
+                self._prepare_target(connection)
+                if self.keeps_keys:
+                    create_keys_table(connection, self.plan, self._shadow)
+            elif read_target(connection, self._shadow.schema, self._shadow.name) is None:
+                create_shadow(connection, self.plan, self._shadow)
+        except psycopg.Error as error:
+            raise translate(error, f"preparing {self.plan.target}") from error
+
+    def jobs(self, shards: Sequence[Shard], sink: Sink) -> Iterator[Job]:
+        """One for each stream of each task that is not done."""
+        for shard in shards:
+            task = self.tasks.get(shard.name)
+            if task is None or task.is_done:
+                continue
+            limit = shard.source.max_rows_per_s
+            for stream, window in enumerate(task.fixed.windows):
+                yield Job(
+                    task=task.id,
+                    shard=shard,
+                    sink=sink,
+                    plan=self.plan,
+                    destination=self._destination,
+                    isolation=task.isolation,
+                    application=f"{self._facts.application} {self.plan.source} {shard.name}",
+                    attempt=self._facts.attempt,
+                    stream=stream,
+                    window=window,
+                    watermark=self._watermark_of(task),
+                    max_rows_per_s=limit / self._facts.streams if limit else None,
+                )
+
+    def stream_done(self, shard: str, stream: int, result: Result) -> TaskRun | None:
+        """Keep what a stream told; its task, once all streams of it are done."""
+        task = self.tasks[shard]
+        task.results[stream] = result
+        for column, srids in result.srids.items():
+            self._srids.setdefault(column, set()).update(srids)
+        return task if task.is_done else None
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether nothing of the table is at work or waiting any more."""
+        return all(task.is_done or task.failed for task in self.tasks.values())
+
+    @property
+    def complete_shards(self) -> list[str]:
+        """The shards whose rows are all there."""
+        return [shard for shard, task in self.tasks.items() if task.is_done]
+
+    def finish_incremental(self, connection: SinkConnection, task: TaskRun) -> None:
+        """After the last chunk of a task whose streams do not move the watermark themselves, move it."""
+        advance_sequences(connection, self.plan)
+        position = self._final_position(task)
+        before = task.mark.position if task.mark else None
+        if position is not None and position != before:
+            mark = WatermarkId(self._facts.pipeline, self.plan.source, task.id.shard)
+            cursor = CHANGES_CURSOR if self.plan.mode == "changes" else self.plan.cursor or ""
+            move_watermark(connection, mark, cursor, position, before=before, run_id=self._facts.run_id)
+
+    def publish(self, connection: SinkConnection) -> None:
+        """Make the complete shards' rows visible, with their ledger rows in the same transaction."""
+        self._validate_sums(connection)
+        complete = self.complete_shards
+        is_part = len(complete) < len(self.tasks) or len(self.tasks) < self._facts.shards
+        empty = [shard for shard in complete if self.tasks[shard].rows == 0]
+        part = Part(self._facts.run_id, complete if is_part else None, empty)
+        apply = self.resolved.apply
+        if is_part and apply.how == "swap":
+            apply = replace(apply, how="difference", why="a part of the shards")
+        plan = with_srids(self.plan, self._srids)
+        self.published = publish(connection, plan, self._shadow, apply, self._record, part)
+
+    def tidy(self, connection: SinkConnection) -> None:
+        """Remove what the run made beside the target."""
+        if self.beside is not None:
+            drop_shadow(connection, self._shadow)
+
+    def analyze(self, connection: SinkConnection) -> None:
+        """Give the planner statistics of the new rows; autovacuum would, but only later."""
+        execute(connection, f"ANALYZE {Shadow(self.plan.target_schema, self.plan.target_name).quoted}")
+
+    def _prepare_target(self, connection: SinkConnection) -> None:
+        plan = self.plan
+        with connection.transaction():
+            target = read_target(connection, plan.target_schema, plan.target_name)
+            if target is None:
+                execute(connection, ddl.create_table(plan, plan.target_schema, plan.target_name))
+                key = ddl.add_key(plan, plan.target_schema, plan.target_name, ddl.key_name(plan))
+                for statement in [*([key] if key else []), *ddl.comments(plan, plan.target_schema, plan.target_name)]:
+                    execute(connection, statement)
+                target = read_target(connection, plan.target_schema, plan.target_name)
+                assert target is not None
+            self._target = evolve(connection, plan, target)
+
+    @property
+    def _destination(self) -> Destination:
+        how = self.resolved.loading.how
+        if how == "shadow":
+            return Destination("shadow", self._shadow)
+        table = Shadow(self.plan.target_schema, self.plan.target_name)
+        return Destination(how, table, self._target, self._shadow if self.keeps_keys else None)
+
+    def _watermark_of(self, task: TaskRun) -> WatermarkMove | None:
+        if not self._moves_by_chunk(task):
+            return None
+        mark = WatermarkId(self._facts.pipeline, self.plan.source, task.id.shard)
+        return WatermarkMove(mark, self.plan.cursor or "", task.mark.position if task.mark else None)
+
+    def _moves_by_chunk(self, task: TaskRun) -> bool:
+        """Whether each chunk moves the watermark: one stream reads along the cursor."""
+        return self._is_incremental and self.plan.cursor is not None and len(task.fixed.windows) == 1
+
+    @property
+    def _is_incremental(self) -> bool:
+        """Rows that a condition of this run chose say nothing of the rows below them."""
+        return self.plan.incremental and not self._facts.by_condition
+
+    def _final_position(self, task: TaskRun) -> tuple[str, ...] | None:
+        if not self._is_incremental or self._moves_by_chunk(task):
+            return None
+        if self.plan.mode == "changes":
+            return (str(task.fixed.version),)
+        last = [task.results[n].last_position for n in sorted(task.results) if task.results[n].last_position]
+        if not last:
+            return None
+        cursor = columns_of(self.plan)[0]
+        is_back = task.mark is not None and not is_higher(cursor, last[-1][0], task.mark.value)
+        return None if is_back else last[-1]
+
+    def _record(self, connection: SinkConnection) -> None:
+        record_applied(connection, self._facts.run_id, self.plan.source, self.complete_shards)
+        advance = self.resolved.loading.initial
+        for task in self.tasks.values():
+            if advance and task.is_done:
+                mark = WatermarkId(self._facts.pipeline, self.plan.source, task.id.shard)
+                before = task.mark.position if task.mark else None
+                position = (str(task.fixed.version),)
+                if position != before:
+                    move_watermark(connection, mark, CHANGES_CURSOR, position, before=before, run_id=self._facts.run_id)
+
+    def _validate_sums(self, connection: SinkConnection) -> None:
+        """Compare what the source summed, shard by shard, with what lies in the shadow. Raises DataError."""
+        told = {s: t.checksums for s, t in self.tasks.items() if t.is_done and t.checksums is not None}
+        if self.plan.validate != "checksums" or not told:
+            return
+        group = self.plan.shard_column or ""
+        if not group and len(told) < len(self.tasks):
+            self.notes.append("checksums were not compared: not every shard has them")
+            return
+        statement = sql.SQL(select_sink(self.plan, self._shadow.quoted, group))
+        rows = connection.execute(statement).fetchall()
+        sink = {row[0]: as_sums(self.plan, row[1:]) for row in rows} if group else {"": as_sums(self.plan, rows[0])}
+        source: dict[str, Sums] = {}
+        for shard, sums in told.items():
+            place = shard if group else ""
+            source[place] = added(source.get(place, {}), {c: (int(n), int(total)) for c, (n, total) in sums.items()})
+        for place, sums in source.items():
+            wrong = differing(sums, sink.get(place, {}))
+            in_parts = any(task.in_parts for shard, task in self.tasks.items() if shard == place or not group)
+            if wrong and in_parts:
+                told_of = f"{place}: " if place else ""
+                self.notes.append(
+                    f"{told_of}the checksums of {', '.join(wrong)} differ: the source was written between the parts"
+                )
+            elif wrong:
+                raise DataError(
+                    f"{self.plan.source}{f' of {place}' if place else ''}: the checksums of {', '.join(wrong)} differ "
+                    "between source and sink: nothing was changed",
+                    "look at these columns in both, and run again",
+                )
+
+
+def _named(beside: str) -> Shadow:
+    schema, _, name = beside.partition(".")
+    return Shadow(schema, name)
