@@ -13,6 +13,7 @@ from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.sink.connect import SinkConnection, translate
 from etl_cli.runtime.sink.shadow import Shadow
+from etl_cli.runtime.type_map import base_type
 
 
 class ChunkWriter:
@@ -56,7 +57,7 @@ class ChunkLoader:
         Raises SinkError, and DataError where Postgres stored another number of rows than was sent.
         """
         try:
-            with self._connection.transaction():
+            with self._connection.transaction(), _nothing_altered(self._connection, self._plan):
                 begin_chunk(self._connection, chunk, attempt)
                 cursor = self._connection.cursor()
                 with cursor.copy(self._statement) as copy:
@@ -69,3 +70,25 @@ class ChunkLoader:
                 complete_chunk(self._connection, chunk, writer.last_key, writer.rows, writer.bytes)
         except psycopg.Error as error:
             raise translate(error, f"loading {self._plan.target}") from error
+
+
+@contextmanager
+def _nothing_altered(connection: SinkConnection, plan: TablePlan) -> Iterator[None]:
+    """Raise DataError where PostGIS says that it changed a geography: a longitude beyond 180 degrees is turned back."""
+    if not any(base_type(column.sink_type) == "geography" for column in plan.columns):
+        yield
+        return
+    said: list[str] = []
+
+    def hear(notice: psycopg.errors.Diagnostic) -> None:
+        said.append(notice.message_primary or "")
+
+    connection.execute("SET LOCAL client_min_messages = notice")
+    connection.add_notice_handler(hear)
+    try:
+        yield
+    finally:
+        connection.remove_notice_handler(hear)
+    if said:
+        remedy = "take the column out of `types`: it becomes bytea"
+        raise DataError(f"{plan.source}: PostGIS would change a geography ({said[0]})", remedy)

@@ -16,6 +16,7 @@ from etl_cli.runtime.plan import Plan, TablePlan
 from etl_cli.runtime.planner import make_plan
 from etl_cli.runtime.sink.apply import Apply, decide
 from etl_cli.runtime.sink.connect import Sink, SinkConnection
+from etl_cli.runtime.sink.queries import query
 from etl_cli.runtime.sink.target import read_target
 from etl_cli.runtime.source.catalogue import Catalogue, read_catalogue
 from etl_cli.runtime.source.connect import Shard, connect_odbc
@@ -77,7 +78,9 @@ def _catalogue(shard: Shard) -> Catalogue | SourceError:
 
 def resolve(config: Config, catalogues: Sequence[Catalogue], connection: SinkConnection) -> Resolved:
     """The plan of a run against these catalogues and this sink, problems collected."""
-    plan, problems, notes = make_plan(config, catalogues, has_xml=has_xml(connection))
+    plan, problems, notes = make_plan(
+        config, catalogues, has_xml=has_xml(connection), extension_types=extension_types(connection)
+    )
     applies = tuple(decide(t, read_target(connection, t.target_schema, t.target_name)) for t in plan.tables)
     problems = problems + [apply.problem for apply in applies if apply.problem]
     problems += refused(config)
@@ -106,6 +109,14 @@ def has_xml(connection: SinkConnection) -> bool:
     except psycopg.errors.FeatureNotSupported:
         return False
     return True
+
+
+def extension_types(connection: SinkConnection) -> dict[str, str]:
+    """The types of PostGIS and pgvector that the sink's database has, each with the spelling of `format_type`.
+
+    It names the extension's schema where the search path does not lead there.
+    """
+    return dict(connection.execute(query("extension_types")).fetchall())
 
 
 def _refusal(problems: list[str]) -> EtlError:
