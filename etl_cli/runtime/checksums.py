@@ -3,7 +3,7 @@
 Each value becomes the same bytes on both sides: text as UTF-8, times at the target's digits, floats as
 their own bytes, numbers as their digits. The first seven bytes of the MD5 of each are summed, so that
 neither the order of rows nor their number matters. Values that one side normalises have no checksum:
-xml, json, sql_variant, vector, and rowversion, which is the source's alone.
+xml, json, sql_variant, vector, the types of extensions, and rowversion, which is the source's alone.
 """
 
 from __future__ import annotations
@@ -14,18 +14,24 @@ from typing import Any
 from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.plan import ColumnPlan, TablePlan
 from etl_cli.runtime.source.scan import rows_of
+from etl_cli.runtime.type_map import base_type
 from etl_cli.runtime.window import Window
 
 Sums = dict[str, tuple[int, int]]
 """By target column: how many values are not NULL, and the sum of their hashes."""
 
 _WITHOUT = frozenset({"xml", "json", "sql_variant", "vector", "timestamp", "rowversion"})
+_WITHOUT_IN_SINK = frozenset({"real[]", "geometry", "geography", "vector"})
 _UTF8 = "Latin1_General_100_BIN2_UTF8"
 
 
 def summed_columns(plan: TablePlan) -> list[ColumnPlan]:
     """The columns that have a checksum."""
-    return [column for column in plan.columns if _base(column) not in _WITHOUT and column.sink_type != "real[]"]
+    return [
+        column
+        for column in plan.columns
+        if _base(column) not in _WITHOUT and base_type(column.sink_type) not in _WITHOUT_IN_SINK and not column.derived
+    ]
 
 
 def select_source(plan: TablePlan, window: Window) -> str:

@@ -24,6 +24,7 @@ from etl_cli.runtime.transform import BadRowError, BatchEncoder, key_of
 
 Encoding = Callable[[], AbstractContextManager[None]]
 Settled = Callable[[SinkConnection, str | None], None]
+from etl_cli.runtime.type_map import base_type
 
 
 class _Writer:
@@ -162,7 +163,7 @@ class ChunkLoader:
         SinkError, and DataError for a row that Postgres refuses and for more rejects than are allowed.
         """
         connection, plan = self._connection, self._plan
-        with self._errors(), connection.transaction():
+        with self._errors(), connection.transaction(), _nothing_altered(connection, plan):
             begin_chunk(connection, chunk, attempt)
             writer = self._writer()
             try:
@@ -217,3 +218,25 @@ def is_transient(error: SinkError) -> bool:
     """Whether another try of the chunk may succeed: a lost connection, a lock, a deadlock, a server going down."""
     state = error.sqlstate
     return state is None or state.startswith(("08", "40", "53", "55", "57", "58"))
+
+
+@contextmanager
+def _nothing_altered(connection: SinkConnection, plan: TablePlan) -> Iterator[None]:
+    """Raise DataError where PostGIS says that it changed a geography: a longitude beyond 180 degrees is turned back."""
+    if not any(base_type(column.sink_type) == "geography" for column in plan.columns):
+        yield
+        return
+    said: list[str] = []
+
+    def hear(notice: psycopg.errors.Diagnostic) -> None:
+        said.append(notice.message_primary or "")
+
+    connection.execute("SET LOCAL client_min_messages = notice")
+    connection.add_notice_handler(hear)
+    try:
+        yield
+    finally:
+        connection.remove_notice_handler(hear)
+    if said:
+        remedy = "take the column out of `types`: it becomes bytea"
+        raise DataError(f"{plan.source}: PostGIS would change a geography ({said[0]})", remedy)

@@ -35,6 +35,8 @@ class ColumnPlan:
     """The source's collation of a text column."""
     spatial: bool = False
     """Travels as WKB, which does not hold the SRID: that is read beside it."""
+    derived: bool = False
+    """Made by the query from another column: the source has none of that name."""
 
 
 @dataclass(frozen=True)

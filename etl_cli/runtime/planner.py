@@ -7,14 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from etl_cli.runtime.config.model import Config, TableConfig
+from etl_cli.runtime.config.model import Config, TableConfig, TypeRequest
 from etl_cli.runtime.expansion import expand
 from etl_cli.runtime.names import collisions, cut, fold
 from etl_cli.runtime.plan import DELETED_AT, LINEAGE, ColumnPlan, Plan, TablePlan
 from etl_cli.runtime.request import EVERYTHING, Request
 from etl_cli.runtime.source.catalogue import Catalogue, SourceColumn, SourceTable
 from etl_cli.runtime.type_map import (
+    TEXT_TYPES,
     UnsupportedTypeError,
+    base_type,
     can_be_key,
     is_large,
     max_bytes,
@@ -22,6 +24,7 @@ from etl_cli.runtime.type_map import (
     sink_type,
     why_no_cursor,
 )
+from etl_cli.runtime.type_requests import EXTENSION_TYPES, offset_column, requested_type, requests_of, widest
 
 Problems = list[str]
 
@@ -30,11 +33,17 @@ FIRST_WITH_UTF8 = 15
 
 
 def make_plan(
-    config: Config, catalogues: Sequence[Catalogue], *, has_xml: bool = True, request: Request = EVERYTHING
+    config: Config,
+    catalogues: Sequence[Catalogue],
+    *,
+    has_xml: bool = True,
+    extension_types: Mapping[str, str] = EXTENSION_TYPES,
+    request: Request = EVERYTHING,
 ) -> tuple[Plan, Problems, Problems]:
     """The plan, the problems that forbid it, and notes that an operator should know.
 
-    `catalogues` holds one for every shard that answered.
+    `catalogues` holds one for every shard that answered, `extension_types` the types of extensions that the sink
+    has, as it spells them.
     """
     problems: Problems = []
     notes: Problems = []
@@ -44,7 +53,7 @@ def make_plan(
         problems.append(f"{', '.join(request.tables)}: not among `tables`: name a source table as config.yaml does")
     problems += _named_twice([name for _, name in expanded])
     for table, name in expanded:
-        planned = _TablePlanner(config, table, name, catalogues, has_xml).plan()
+        planned = _TablePlanner(config, table, name, catalogues, has_xml, extension_types).plan()
         problems += planned.problems
         notes += planned.notes
         if planned.result is not None:
@@ -81,12 +90,15 @@ class _TablePlanner:
         name: tuple[str, str],
         catalogues: Sequence[Catalogue],
         has_xml: bool,
+        extension_types: Mapping[str, str],
     ) -> None:
         self._config = config
         self._table = table
         self._name = name
         self._catalogues = catalogues
         self._has_xml = has_xml
+        self._extension_types = extension_types
+        self._requests: Mapping[str, TypeRequest] = {}
         self.problems: Problems = []
         self.notes: Problems = []
         self.result: TablePlan | None = None
@@ -169,12 +181,19 @@ class _TablePlanner:
         first_shard, first = next(iter(found.items()))
         wanted = self._wanted(first)
         self._wanted_names = {column.name for column in wanted}
+        self._requests, problems = requests_of(
+            self._table, first, self._wanted_names, self._extension_types, self._config.defaults.types
+        )
+        for problem in problems:
+            self._problem(problem)
         plans = []
         for column in wanted:
             others = {shard: t.column(column.name) for shard, t in found.items()}
             plan = self._column(column, others, first_shard)
             if plan:
                 plans.append(plan)
+            if plan and self._requests.get(column.name) == "offset":
+                plans.append(offset_column(plan, self._table.names))
         self._report_extra_columns(first_shard, first, found)
         return plans
 
@@ -216,15 +235,21 @@ class _TablePlanner:
             if other is None:
                 continue
             try:
-                types[shard] = sink_type(other.type, has_xml=self._has_xml)
+                types[shard] = self._sink_type(other, self._requests.get(column.name))
             except UnsupportedTypeError as error:
                 self._problem(f"column {column.name}: {error.message} ({shard}): {error.remedy}")
                 return None
+        types = widest(types)
         if len(set(types.values())) > 1:
             told = ", ".join(f"{shard} {others[shard].type} -> {kind}" for shard, kind in types.items())  # type: ignore[union-attr]
             self._problem(f"columns differ: {column.name} is not of one type on all shards ({told}): make them alike")
             return None
         return self._column_plan(column, types[first_shard], any(o.nullable for o in others.values() if o))
+
+    def _sink_type(self, column: SourceColumn, request: TypeRequest | None) -> str:
+        if request is None:
+            return sink_type(column.type, has_xml=self._has_xml)
+        return requested_type(request, column.type, self._extension_types)
 
     def _column_plan(self, column: SourceColumn, kind: str, nullable: bool) -> ColumnPlan:
         if column.type.name == "xml" and kind == "text":
@@ -237,10 +262,10 @@ class _TablePlanner:
             expression=select_expression(column.name, column.type),
             nullable=nullable,
             comment=column.comment,
-            text=kind in ("text", "xml", "jsonb"),
+            text=base_type(kind) in TEXT_TYPES,
             utf16=column.type.name in ("nchar", "nvarchar", "ntext", "sysname"),
             large=is_large(column.type),
-            collation=column.type.collation if kind == "text" else None,
+            collation=column.type.collation if base_type(kind) in ("text", "character varying") else None,
             max_bytes=max_bytes(column.type),
             spatial=column.type.name in ("geography", "geometry"),
         )

@@ -19,6 +19,7 @@ from etl_cli.runtime.request import EVERYTHING, Request
 from etl_cli.runtime.sink.apply import Apply, decide
 from etl_cli.runtime.sink.connect import Sink, SinkConnection
 from etl_cli.runtime.sink.evolve import discarded
+from etl_cli.runtime.sink.queries import query
 from etl_cli.runtime.sink.target import Target, read_target
 from etl_cli.runtime.source.catalogue import Catalogue, read_catalogue
 from etl_cli.runtime.source.connect import Shard, connect_odbc
@@ -97,7 +98,13 @@ def resolve(
     watermarks: Collection[tuple[str, str]] = (),
 ) -> Resolved:
     """What a run would do against these catalogues and this sink, problems collected."""
-    plan, problems, notes = make_plan(config, catalogues, has_xml=has_xml(connection), request=request)
+    plan, problems, notes = make_plan(
+        config,
+        catalogues,
+        has_xml=has_xml(connection),
+        extension_types=extension_types(connection),
+        request=request,
+    )
     tables = []
     for wanted in plan.tables:
         table = _resolved(config, wanted, connection, request, watermarks, plan.shards)
@@ -171,6 +178,14 @@ def has_xml(connection: SinkConnection) -> bool:
     except psycopg.errors.FeatureNotSupported:
         return False
     return True
+
+
+def extension_types(connection: SinkConnection) -> dict[str, str]:
+    """The types of PostGIS and pgvector that the sink's database has, each with the spelling of `format_type`.
+
+    It names the extension's schema where the search path does not lead there.
+    """
+    return dict(connection.execute(query("extension_types")).fetchall())
 
 
 def _refusal(problems: list[str]) -> EtlError:

@@ -17,10 +17,12 @@ import pgpq.schema
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from etl_cli.runtime import ewkb
 from etl_cli.runtime.errors import DataError
 from etl_cli.runtime.ledger.rejects import Reject
 from etl_cli.runtime.plan import LINEAGE, ColumnPlan, TablePlan
 from etl_cli.runtime.source.scan import OPERATION, srid_of
+from etl_cli.runtime.type_map import base_type
 
 Convert = Callable[[pa.Array], pa.Array]
 FirstBad = Callable[[pa.RecordBatch, ColumnPlan, Sequence[int]], int | None]
@@ -97,12 +99,24 @@ class BatchEncoder:
         if array.offset:
             array = pa.concat_arrays([array])  # the conversions below read whole buffers
         if column.spatial:
-            srids = pc.unique(batch.column(srid_of(column))).drop_null().to_pylist()
-            self.findings.srids.setdefault(column.target, set()).update(srids)
+            array = self._spatial(batch, column, array)
         if column.text:
             array = self._checked_text(batch, column, array)
-        convert = _CONVERSIONS.get((str(array.type), column.sink_type))
+        convert = _CONVERSIONS.get((str(array.type), base_type(column.sink_type)))
         return convert(array) if convert else array
+
+    def _spatial(self, batch: pa.RecordBatch, column: ColumnPlan, array: pa.Array) -> pa.Array:
+        """WKB as it is, its SRIDs noted; with its SRID where the target is a type of PostGIS."""
+        srids = batch.column(srid_of(column))
+        if column.sink_type == "bytea":
+            self.findings.srids.setdefault(column.target, set()).update(pc.unique(srids).drop_null().to_pylist())
+            return array
+        bad = ewkb.first_unstorable(array, base_type(column.sink_type))
+        if bad is not None:
+            row, what = bad
+            remedy = "take the column out of `types`: it becomes bytea"
+            raise bad_value(self._plan, self._shard, batch, column, row, what, remedy)
+        return ewkb.with_srids(array, srids)
 
     def _checked_text(self, batch: pa.RecordBatch, column: ColumnPlan, array: pa.Array) -> pa.Array:
         """Traps 12 and 13: Postgres holds neither U+0000 nor half a surrogate pair."""
@@ -251,6 +265,16 @@ def _vector_to_list(array: pa.Array) -> pa.Array:
     return pa.array(values, pa.list_(pa.float32()))
 
 
+def _vector_to_binary(array: pa.Array) -> pa.Array:
+    """Pgvector's binary form: the number of dimensions, two bytes of nothing, the values; in network order."""
+    import json
+    import struct
+
+    lists = [None if text is None else json.loads(text) for text in array.to_pylist()]
+    packed = [None if v is None else struct.pack(f">HH{len(v)}f", len(v), 0, *v) for v in lists]
+    return pa.array(packed, pa.binary())
+
+
 _CONVERSIONS: dict[tuple[str, str], Convert] = {
     ("uint8", "smallint"): lambda array: array.cast(pa.int16()),
     ("time64[ns]", "time(6) without time zone"): _time_to_microseconds,
@@ -258,4 +282,7 @@ _CONVERSIONS: dict[tuple[str, str], Convert] = {
     ("string", "uuid"): _uuid_to_bytes,
     ("large_string", "real[]"): _vector_to_list,
     ("string", "real[]"): _vector_to_list,
+    ("large_string", "vector"): _vector_to_binary,
+    ("string", "vector"): _vector_to_binary,
+    ("int32", "smallint"): lambda array: array.cast(pa.int16()),
 }

@@ -6,7 +6,9 @@ Arrow type that its reader gives, and as the Postgres type whose binary form COP
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from functools import cache
 
 from etl_cli.runtime.errors import PlanError
 from etl_cli.runtime.names import quote_source
@@ -68,6 +70,9 @@ _FIXED = {
     "vector": "real[]",
 }
 
+TEXT_TYPES = frozenset({"text", "character varying", "xml", "jsonb"})
+"""Postgres types whose values travel as UTF-8 text."""
+
 LARGE_TYPES = frozenset({"text", "ntext", "image", "xml", "json"})
 
 
@@ -97,6 +102,17 @@ def sink_type(source: SourceType, *, has_xml: bool = True) -> str:
     if name not in _FIXED:
         raise UnsupportedTypeError(f"type {source.name} has no counterpart here", "leave the column out with `columns`")
     return _FIXED[name]
+
+
+@cache
+def base_type(sink: str) -> str:
+    """A Postgres type without the schema of its extension and without a length.
+
+    `extensions.vector(3)` -> `vector`, `character varying(60)` -> `character varying`; what has none of
+    these stays as it is, `numeric(10,2)` and `timestamp(3) without time zone` too.
+    """
+    match = re.search(r"(?:^|\.)([a-z ]+)(?:\(\d+\))?$", sink)
+    return match[1] if match else sink
 
 
 def select_expression(column: str, source: SourceType) -> str:

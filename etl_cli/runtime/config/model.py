@@ -153,6 +153,10 @@ Names = Annotated[
 ]
 
 
+TypeRequest = Literal["varchar", "offset", "postgis", "vector"]
+"""Another Postgres type than the usual one for a column: see docs/types.md."""
+
+
 class TableDefaults(_Section):
     """What `defaults` may say for all tables."""
 
@@ -166,6 +170,7 @@ class TableDefaults(_Section):
     lookback: Annotated[float | int, BeforeValidator(_lookback)] = 0
     shard_column: str | None = "shard"
     columns: Names | None = None
+    types: dict[str, TypeRequest] = {}
     where: str | None = None
     chunk_rows: Annotated[int, Field(ge=1)] = 100_000
     chunk_bytes: Size = 64_000_000

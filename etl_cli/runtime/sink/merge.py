@@ -16,6 +16,7 @@ from etl_cli.runtime.plan import DELETED_AT, LINEAGE, ColumnPlan, TablePlan
 from etl_cli.runtime.sink.connect import SinkConnection
 from etl_cli.runtime.sink.queries import execute
 from etl_cli.runtime.sink.target import Target
+from etl_cli.runtime.type_map import base_type
 
 DIFFERENCES = "pg_temp.etl_differences"
 
@@ -203,9 +204,10 @@ def _comparable(expression: str, sink_type: str) -> str:
     """Types whose `=` does not exist or takes two values for one are compared by their bytes or text."""
     if sink_type in _BYTES:
         return f"{_BYTES[sink_type]}({expression})"
-    if sink_type in ("xml", "jsonb"):
+    base = base_type(sink_type)
+    if base in ("xml", "jsonb", "geometry", "geography", "vector"):  # those of extensions print all that they hold
         return f"{expression}::text"
-    return f'{expression} COLLATE "C"' if sink_type == "text" else expression
+    return f'{expression} COLLATE "C"' if base in ("text", "character varying") else expression
 
 
 _BYTES = {"real": "float4send", "double precision": "float8send", "real[]": "array_send"}

@@ -193,9 +193,9 @@ def _keep_comments(connection: SinkConnection, plan: TablePlan, target: Target) 
     """What somebody wrote on the old target wins over the source's own comments."""
     table = _target(plan)
     comments = {f"TABLE {table}": target.comment}
-    spatial = {column.target for column in plan.columns if column.spatial}  # their comment is data: the SRID
+    spatial = {column.target: column.sink_type for column in plan.columns if column.spatial}
     for column in target.columns:
-        if column.name not in spatial:
+        if not _is_srid(spatial.get(column.name), column.type):
             comments[f"COLUMN {table}.{quote_sink(column.name)}"] = column.comment
     for index in target.indexes:
         comments[f"INDEX {quote_sink(plan.target_schema, index.name)}"] = index.comment
@@ -205,6 +205,11 @@ def _keep_comments(connection: SinkConnection, plan: TablePlan, target: Target) 
     for what, text in comments.items():
         if text:
             execute(connection, f"COMMENT ON {what} IS {quote_text(text)}")
+
+
+def _is_srid(planned: str | None, stands: str) -> bool:
+    """Whether a column's comment is data: that of a spatial column which is, or was until now, WKB."""
+    return planned is not None and "bytea" in (planned, stands)
 
 
 def _target(plan: TablePlan) -> str:

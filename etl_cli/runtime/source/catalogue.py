@@ -118,9 +118,10 @@ def read_catalogue(connection: pyodbc.Connection, shard: Shard) -> Catalogue:
         indexes = _rows(connection, "unique_indexes")
         estimates = _rows(connection, "row_estimates")
         comments = _rows(connection, "comments")
+        vectors = _rows(connection, "vectors")
     except pyodbc.Error as error:
         raise translate(error, shard.name, "reading the catalogue") from error
-    return Catalogue(shard.name, server, _tables(columns, indexes, estimates, comments))
+    return Catalogue(shard.name, server, _tables(columns, indexes, estimates, comments, vectors))
 
 
 def _rows(connection: pyodbc.Connection, query: str) -> list[Any]:
@@ -135,15 +136,23 @@ def _server(rows: list[Any], shard: Shard) -> Server:
 
 
 def _tables(
-    columns: Iterable[Any], indexes: Iterable[Any], estimates: Iterable[Any], comments: Iterable[Any]
+    columns: Iterable[Any],
+    indexes: Iterable[Any],
+    estimates: Iterable[Any],
+    comments: Iterable[Any],
+    vectors: Iterable[Any] = (),
 ) -> dict[TableName, SourceTable]:
     by_index = _grouped(indexes)
     rows_of = {(_lower(schema), _lower(name)): int(count or 0) for schema, name, count in estimates}
     comments_of = {(_lower(s), _lower(n), _lower(c) if c else None): text for s, n, c, text in comments}
+    dimensions = {(_lower(s), _lower(n), _lower(c)): int(count) for s, n, c, count in vectors}
     tables = {}
     for (schema, name, kind), group in groupby(columns, key=lambda row: (row[0], row[1], row[2])):
         low = (_lower(schema), _lower(name))
-        own = tuple(_column(row, comments_of.get((*low, _lower(row[3])))) for row in group)
+        own = tuple(
+            _column(row, comments_of.get((*low, _lower(row[3]))), dimensions.get((*low, _lower(row[3]))))
+            for row in group
+        )
         tables[schema, name] = SourceTable(
             schema,
             name,
@@ -183,9 +192,11 @@ def _indexes(rows: list[Any], columns: tuple[SourceColumn, ...]) -> tuple[Unique
     return tuple(found)
 
 
-def _column(row: Any, comment: str | None) -> SourceColumn:
+def _column(row: Any, comment: str | None, dimensions: int | None) -> SourceColumn:
     _, _, _, name, data_type, nullable, length, precision, scale, digits, collation = row
     kind = str(data_type).lower()
+    if dimensions is not None:
+        kind, length, collation = "vector", dimensions, None
     return SourceColumn(
         name,
         SourceType(

@@ -14,6 +14,7 @@ from etl_cli.runtime.extract import reading
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.source.connect import Shard
 from etl_cli.runtime.source.scan import select_rows, srid_of, texts_beside
+from etl_cli.runtime.type_map import base_type
 from etl_cli.runtime.window import Window
 
 _DATETIMEOFFSET = -155
@@ -35,6 +36,10 @@ _ARROW = {
     "uuid": pa.large_string(),
     "real[]": pa.large_string(),
     "bytea": pa.large_binary(),
+    "character varying": pa.large_string(),
+    "geometry": pa.large_binary(),
+    "geography": pa.large_binary(),
+    "vector": pa.large_string(),
 }
 
 
@@ -97,7 +102,7 @@ def arrow_type(sink_type: str) -> pa.DataType:
         return pa.decimal128(int(precision), int(scale))
     if sink_type.startswith("timestamp"):
         return pa.timestamp("us", tz="UTC" if "with time zone" in sink_type and "without" not in sink_type else None)
-    return pa.time64("us") if sink_type.startswith("time(") else _ARROW[sink_type]
+    return pa.time64("us") if sink_type.startswith("time(") else _ARROW[base_type(sink_type)]
 
 
 def _datetimeoffset(raw: bytes) -> int:

@@ -89,7 +89,7 @@ def _changed(plan: TablePlan, window: Window) -> str:
     """
     table = quote_source(plan.source_schema, plan.source_name)
     key = [quote_source(name) for name in plan.order]
-    others = [quote_source(c.source) for c in plan.columns if c.source not in plan.order]
+    others = [quote_source(c.source) for c in plan.columns if c.source not in plan.order and not c.derived]
     listed = [f"ct.{name} AS {name}" for name in key] + [f"t.{name} AS {name}" for name in others]
     joined = " AND ".join(f"t.{name} = ct.{name}" for name in key)
     return (

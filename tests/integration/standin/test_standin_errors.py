@@ -19,6 +19,7 @@ Sql = Callable[..., list[Any]]
         ("SELEC 1", 2812),
         ("SELECT FROM", 102), ("SELECT 'open", 105), ("SELECT CAST('x' AS int)", 245),
         ("SELECT CAST('x' AS decimal(5,2))", 8114), ("SELECT CAST('x' AS date)", 241),
+        ("SELECT DATEPART(tzoffset, CAST('2024-02-29' AS date))", 9810),
         ("SELECT CAST(300 AS tinyint)", 220),
         ("SELECT CAST(3000000000 AS int)", 8115), ("SELECT CAST(1000 AS decimal(2,0))", 8115), ("SELECT 1 / 0", 8134),
         ("SELECT 2147483647 + 1", 8115), ("EXEC nothing_of_that_name", 2812), ("nothing_of_that_name", 2812),

@@ -248,6 +248,12 @@ def test_user_types_are_read_by_their_methods(sql: Sql, table: str, connect: Dri
     ]
 
 
+def test_a_shape_of_several_parts_says_z_and_m_as_its_parts_do(sql: Sql) -> None:
+    found = sql("SELECT geometry::STGeomFromText('MULTIPOINT ((1 2 3 4), (5 6 7 8))', 0).AsBinaryZM()")
+    points = [struct.pack("<BI4d", 1, 3001, *numbers) for numbers in ((1, 2, 3, 4), (5, 6, 7, 8))]
+    assert found == [(struct.pack("<BII", 1, 3004, 2) + b"".join(points),)]
+
+
 def test_a_user_type_as_it_is_is_refused_by_name(
     sql: Sql, table: str, connect: Drivers, error_number: Callable[..., int]
 ) -> None:

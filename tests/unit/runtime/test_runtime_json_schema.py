@@ -55,6 +55,14 @@ def test_one_name_may_stand_for_a_list_of_one() -> None:
     assert problems(config_data([{"source": "dbo.orders", "key": "id", "columns": "id"}])) == []
 
 
+def test_types_are_a_column_each_with_one_of_the_requests() -> None:
+    types = {"code": "varchar", "at": "offset", "place": "postgis", "v": "${VECTORS:-vector}"}
+    assert problems(config_data([{"source": "dbo.orders", "types": types}], defaults={"types": types})) == []
+    assert problems(config_data([{"source": "dbo.orders", "types": {"code": "citext"}}])) != []
+    assert "types" in keys_of(("tables", 0))
+    assert "types" in keys_of(("defaults",))
+
+
 def test_a_reference_may_stand_for_a_choice() -> None:
     assert problems(config_data(logging={"level": "${LOG_LEVEL:-INFO}"})) == []
 

@@ -152,6 +152,83 @@ def test_a_vector_becomes_a_list_of_reals() -> None:
     assert rows[0][0][8:12] == struct.pack(">i", 700)
 
 
+def test_an_offset_is_a_smallint() -> None:
+    rows = tuples(encoded(table_plan({"o": "smallint"}), batch(o=pa.array([330, None, -840], pa.int32()))))
+    assert rows == [[struct.pack(">h", 330)], [None], [struct.pack(">h", -840)]]
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string()])
+def test_a_vector_on_request_has_the_form_of_pgvector(kind: pa.DataType) -> None:
+    values = pa.array(["[1.5,-2.0000000e+000]", None, "[0]"], kind)
+    rows = tuples(encoded(table_plan({"v": "extensions.vector(2)"}), batch(v=values)))
+    assert rows == [[struct.pack(">HHff", 2, 0, 1.5, -2)], [None], [struct.pack(">HHf", 1, 0, 0)]]
+
+
+def wkb(code: int, *numbers: float) -> bytes:
+    return b"\1" + struct.pack("<I", code) + struct.pack(f"<{len(numbers)}d", *numbers)
+
+
+def ewkb(code: int, srid: int, *numbers: float) -> bytes:
+    return b"\1" + struct.pack("<II", code | 0x20000000, srid) + struct.pack(f"<{len(numbers)}d", *numbers)
+
+
+def spatial_plan(kind: str) -> TablePlan:
+    return table_plan([column_plan("id", "integer", nullable=False), column_plan("g", kind, spatial=True)], ["id"])
+
+
+def shapes(*values: tuple[bytes | None, int | None], kind: pa.DataType = pa.large_binary()) -> pa.RecordBatch:  # noqa: B008
+    data, srids = zip(*values, strict=True)
+    ids = pa.array(range(len(values)), pa.int32())
+    return pa.RecordBatch.from_pydict({"id": ids, "g": pa.array(data, kind), "g SRID": pa.array(srids, pa.int32())})
+
+
+@pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
+@pytest.mark.parametrize("sink_type", ["geometry", "gis.geography"])
+def test_a_shape_on_request_has_its_own_srid_in_it(sink_type: str, kind: pa.DataType) -> None:
+    found = shapes((wkb(1, 1, 2), 4326), (None, None), (wkb(3001, 1, 2, 3, 4), 4258), (wkb(1, 5, 6), 0), kind=kind)
+    wanted = [ewkb(1, 4326, 1, 2), None, ewkb(3001, 4258, 1, 2, 3, 4), ewkb(1, 0, 5, 6)]
+    plan = spatial_plan(sink_type)
+    assert [row[1] for row in tuples(encoded(plan, found))] == wanted
+    assert [row[1] for row in tuples(encoded(plan, found.slice(2, 2)))] == wanted[2:]
+
+
+def test_srids_of_shapes_on_request_may_differ_and_are_not_told() -> None:
+    encoder = BatchEncoder(spatial_plan("geometry"), "shard1")
+    encoder.begin()
+    encoder.encode(shapes((wkb(1, 1, 2), 4326), (wkb(1, 1, 2), 0)))
+    assert encoder.findings.srids == {}
+
+
+@pytest.mark.parametrize(
+    ("sink_type", "code", "what"),
+    [
+        ("geography", 8, "a CIRCULARSTRING"),
+        ("gis.geography", 1010, "a CURVEPOLYGON"),
+        ("geometry", 126, "a FULLGLOBE"),
+        ("geometry", 77, "a shape of the unknown type 77"),
+    ],
+)
+def test_a_shape_that_postgis_has_not_names_row_and_remedy(sink_type: str, code: int, what: str) -> None:
+    found = shapes((wkb(1, 1, 2), 4326), (wkb(code), 4326))
+    with pytest.raises(DataError) as caught:
+        encoded(spatial_plan(sink_type), found)
+    assert str(caught.value) == (
+        f"dbo.orders of shard1: column g holds {what} in the row with id = 1, which Postgres cannot store: "
+        "take the column out of `types`: it becomes bytea"
+    )
+
+
+def test_arcs_are_geometries() -> None:
+    rows = tuples(encoded(spatial_plan("geometry"), shapes((wkb(8), 0))))
+    assert rows[0][1] == ewkb(8, 0)
+
+
+def test_a_nul_is_found_in_a_varchar() -> None:
+    plan = table_plan([column_plan("note", "character varying(5)", text=True)])
+    with pytest.raises(DataError, match=r"column note holds U\+0000"):
+        encoded(plan, batch(note=pa.array(["b\0d"])))
+
+
 KEYED = table_plan([column_plan("id", "integer", nullable=False), column_plan("note", "text")], ["id", "shard"])
 
 

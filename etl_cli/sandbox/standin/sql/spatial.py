@@ -96,7 +96,7 @@ def _nested(kind: str, code: int, tokens: list[str], *, flat: bool) -> tuple[byt
         rest = rest[1:]
     if rest[:1] != [")"]:
         raise _refused(kind, "')' expected")
-    head = _head(code, first, flat=flat) if first else b"\x01" + struct.pack("<I", code)
+    head = _head(code, first, flat=flat) if first else b"\x01" + struct.pack("<I", code + _extra(parts[0]))
     return head + struct.pack("<I", len(parts)) + b"".join(parts), rest[1:]
 
 
@@ -126,6 +126,11 @@ def _head(code: int, point: list[float], *, flat: bool) -> bytes:
     """Little-endian ISO well-known binary: 1000 is added for Z, 2000 for M."""
     extra = 0 if flat else {2: 0, 3: 1000, 4: 3000}[len(point)]
     return b"\x01" + struct.pack("<I", code + extra)
+
+
+def _extra(part: bytes) -> int:
+    """What the type code of a part says of Z and M: the whole says the same."""
+    return int(struct.unpack_from("<I", part, 1)[0]) // 1000 * 1000
 
 
 def _pack(point: list[float], *, flat: bool) -> bytes:

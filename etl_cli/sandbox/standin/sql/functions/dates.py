@@ -6,7 +6,7 @@ import calendar
 import datetime
 
 from etl_cli.sandbox.standin import types as t
-from etl_cli.sandbox.standin.errors import SqlError
+from etl_cli.sandbox.standin.errors import SqlError, not_supported
 from etl_cli.sandbox.standin.sql import temporal
 from etl_cli.sandbox.standin.sql.bound import Bound, converted, strict
 from etl_cli.sandbox.standin.sql.functions.registry import register
@@ -182,3 +182,16 @@ def _todatetimeoffset(arguments: list[Bound]) -> Bound:
         return temporal.from_ticks(kind, ticks, _minutes(zone, "todatetimeoffset"))
 
     return strict(kind, moment, reading, _zone(arguments[1]))
+
+
+@register("DATEPART", 2)
+def _datepart(arguments: list[Bound]) -> Bound:
+    """The offset's minutes; the other parts are left to YEAR, MONTH and DAY."""
+    word, kind = str(arguments[0].value), arguments[1].type
+    if word not in ("tzoffset", "tz"):
+        raise not_supported(f"DATEPART({word}, ...)")
+    if kind.name != "datetimeoffset":
+        raise SqlError(
+            9810, f"The datepart tzoffset is not supported by date function datepart for data type {kind.name}."
+        )
+    return strict(t.INT, lambda value: value[1], arguments[1])
