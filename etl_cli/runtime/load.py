@@ -21,10 +21,10 @@ from etl_cli.runtime.sink.connect import SinkConnection, translate
 from etl_cli.runtime.sink.destination import Destination
 from etl_cli.runtime.sink.merge import Counts
 from etl_cli.runtime.transform import BadRowError, BatchEncoder, key_of
+from etl_cli.runtime.type_map import base_type
 
 Encoding = Callable[[], AbstractContextManager[None]]
 Settled = Callable[[SinkConnection, str | None], None]
-from etl_cli.runtime.type_map import base_type
 
 
 class _Writer:

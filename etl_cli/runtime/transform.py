@@ -115,7 +115,7 @@ class BatchEncoder:
         if bad is not None:
             row, what = bad
             remedy = "take the column out of `types`: it becomes bytea"
-            raise bad_value(self._plan, self._shard, batch, column, row, what, remedy)
+            raise bad_row(self._plan, self._shard, batch, column, row, what, remedy)
         return ewkb.with_srids(array, srids)
 
     def _checked_text(self, batch: pa.RecordBatch, column: ColumnPlan, array: pa.Array) -> pa.Array:
