@@ -14,8 +14,8 @@ from etl_cli.runtime.display.live import LiveDisplay
 from etl_cli.runtime.display.summary import as_json, print_summary
 from etl_cli.runtime.errors import DataError
 from etl_cli.runtime.ledger import RunTotals
+from etl_cli.runtime.outcome import Outcome, TableOutcome
 from etl_cli.runtime.progress import Moved, Progress, TaskProgress, TaskState
-from etl_cli.runtime.run import Outcome, TableOutcome
 from etl_cli.runtime.sink.publish import Published
 from tests.support.plans import table_plan
 
@@ -142,9 +142,9 @@ LOADED: list[TaskState] = ["loaded"] * 10
 
 def many(*states: TaskState) -> Progress:
     progress = Progress(clock=Clock(), phase="copying")
+    half = {0: Moved(rows_read=500, bytes=10**6, read_s=1)}
     progress.add(
-        TaskProgress("dbo.orders", f"shard{n}", 1000, state, Moved(rows_read=500, bytes=10**6, read_s=1), 990.0)
-        for n, state in enumerate(states, 1)
+        TaskProgress("dbo.orders", f"shard{n}", 1000, state, half, started=990.0) for n, state in enumerate(states, 1)
     )
     return progress
 
@@ -195,7 +195,7 @@ def outcome(
     progress = Progress(clock=Clock())
     moved = Moved(rows_read=4000, rows_loaded=4000, bytes=1_500_000, read_s=1, encode_s=0.5, load_s=0.25)
     state: TaskState = "applied" if published else "failed"
-    progress.add([TaskProgress(f"dbo.{target}", "shard1", 4000, state, moved, 990.0, 992.0)])
+    progress.add([TaskProgress(f"dbo.{target}", "shard1", 4000, state, {0: moved}, started=990.0, ended=992.0)])
     plan = table_plan({"id": "integer"}, ["id"], target=target)
     return Outcome(
         run_id=7,

@@ -18,7 +18,7 @@ class Clock:
 
 
 def running(expected: int | None = 100, read: int = 0, started: float = 0.0) -> TaskProgress:
-    return TaskProgress("dbo.orders", "shard1", expected, "running", Moved(rows_read=read), started)
+    return TaskProgress("dbo.orders", "shard1", expected, "running", {0: Moved(rows_read=read)}, started=started)
 
 
 def test_a_task_that_has_not_begun_has_no_time_and_no_speed() -> None:
@@ -82,6 +82,38 @@ def test_each_change_is_told_to_the_listener() -> None:
     progress.state("t", "s", "running")
     assert told == ["copying []", *["copying ['queued']"] * 3, "copying ['running']"]
     assert progress.tasks["t", "s"].expected == 5
+
+
+def test_a_task_of_several_streams_is_their_sum_and_each_tells_its_own_last_word() -> None:
+    progress = Progress()
+    progress.add([TaskProgress("t", "s", None)])
+    for stream, rows in ((0, 5), (1, 7)):
+        progress.expect("t", "s", rows, stream)
+        progress.moved("t", "s", Moved(rows_read=1), stream)
+        progress.moved("t", "s", Moved(rows_read=rows - 1, rows_updated=2), stream)
+    task = progress.tasks["t", "s"]
+    assert (task.expected, task.moved) == (12, Moved(rows_read=10, rows_updated=4))
+
+
+def test_a_stream_that_counts_again_replaces_its_own_count_alone() -> None:
+    progress = Progress()
+    progress.add([TaskProgress("t", "s", 99)])
+    for stream, rows in ((0, 5), (1, 7), (0, 6)):
+        progress.expect("t", "s", rows, stream)
+    assert progress.tasks["t", "s"].expected == 13
+
+
+def test_what_moved_is_added_figure_by_figure() -> None:
+    one = Moved(1, 2, 3, 0.5, 0.25, 0.125, 4, 5, 6, 7)
+    assert one + one == Moved(2, 4, 6, 1.0, 0.5, 0.25, 8, 10, 12, 14)
+
+
+def test_what_is_told_beside_the_plan_is_kept_and_heard() -> None:
+    heard: list[list[str]] = []
+    progress = Progress(listen=lambda p: heard.append(list(p.told)))
+    progress.tell("another try in 1.0 s")
+    progress.tell("run 3 is resumed")
+    assert heard[-1] == progress.told == ["another try in 1.0 s", "run 3 is resumed"]
 
 
 @pytest.mark.parametrize(
