@@ -30,7 +30,10 @@ Settled = Callable[[SinkConnection, str | None], None]
 class _Writer:
     """Sends batches in one COPY; any bad row fails the chunk."""
 
-    def __init__(self, connection: SinkConnection, statement: str, encoder: BatchEncoder, encoding: Encoding) -> None:
+    def __init__(
+        self, plan: TablePlan, connection: SinkConnection, statement: str, encoder: BatchEncoder, encoding: Encoding
+    ) -> None:
+        self._plan = plan
         self._connection = connection
         self._statement = statement
         self._encoder = encoder
@@ -66,12 +69,16 @@ class _Writer:
         self._open.close()
         self._copy = None
         self.bytes += len(rest)
-        if self._cursor.rowcount != self.rows:
-            raise DataError(f"{self.rows} rows were sent, Postgres stored {self._cursor.rowcount}")
+        self._refuse_other_count(self.rows)
 
     def abandon(self, error: BaseException) -> None:
         """End an open COPY because of `error`."""
         self._open.__exit__(type(error), error, error.__traceback__)
+
+    def _refuse_other_count(self, sent: int) -> None:
+        """Completeness is proved by a count, not by silence (trap 1)."""
+        if self._cursor.rowcount != sent:
+            raise DataError(f"{self._plan.source}: {sent} rows were sent, Postgres stored {self._cursor.rowcount}")
 
     def _send(self, batch: pa.RecordBatch) -> None:
         if self._copy is None:
@@ -86,10 +93,6 @@ class _Writer:
 
 class _RejectingWriter(_Writer):
     """Sends each batch in a COPY and a savepoint of its own, and halves it until a bad row stands alone."""
-
-    def __init__(self, plan: TablePlan, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        self._plan = plan
 
     def end(self) -> None:
         """Nothing is open between two batches."""
@@ -125,8 +128,7 @@ class _RejectingWriter(_Writer):
         with self._connection.transaction():
             with self._cursor.copy(self._statement) as copy:
                 copy.write(data)
-            if self._cursor.rowcount != rows:
-                raise DataError(f"{rows} rows were sent, Postgres stored {self._cursor.rowcount}")
+            self._refuse_other_count(rows)
         self.rows += rows
         self.bytes += len(data)
 
@@ -187,9 +189,8 @@ class ChunkLoader:
         return as_sums(self._plan, row) if row else None
 
     def _writer(self) -> _Writer:
-        if self._plan.on_bad_row == "reject":
-            return _RejectingWriter(self._plan, self._connection, self._statement, self._encoder, self._encoding)
-        return _Writer(self._connection, self._statement, self._encoder, self._encoding)
+        kind = _RejectingWriter if self._plan.on_bad_row == "reject" else _Writer
+        return kind(self._plan, self._connection, self._statement, self._encoder, self._encoding)
 
     def _refuse_too_many(self, chunk: ChunkId, rejects: list[Reject]) -> None:
         if not rejects:

@@ -158,7 +158,7 @@ class _Stream:
         )
         loader = ChunkLoader(sink, self._plan, job.destination, self._encoder, self._clock.encoding)
         self._committed = so_far = committed(sink, job.task, job.stream)
-        if so_far.chunks and not self._plan.order:
+        if so_far.chunks and not self._plan.key:
             return None  # without a key there is one chunk, and it is there
         if job.watermark is not None and so_far.chunks:
             moved = own_watermark(sink, job.watermark.id, job.task.run_id)
@@ -216,8 +216,8 @@ class _Stream:
 
     def _room(self, rows: int, size: int) -> int:
         """How many further rows the chunk takes."""
-        if not self._plan.order:
-            return _ALL
+        if not self._plan.key:
+            return _ALL  # a place among rows without a key cannot be found again: they are one chunk
         return 0 if size >= self._plan.chunk_bytes else self._plan.chunk_rows - rows
 
     def _next(self, part: _Part, held: Held) -> pa.RecordBatch | None:

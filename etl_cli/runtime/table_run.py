@@ -22,6 +22,7 @@ from etl_cli.runtime.sink import ddl
 from etl_cli.runtime.sink.connect import Sink, SinkConnection, translate
 from etl_cli.runtime.sink.destination import Destination, create_keys_table
 from etl_cli.runtime.sink.difference import advance_sequences
+from etl_cli.runtime.sink.merge import create_changes_table
 from etl_cli.runtime.sink.publish import Part, Published, evolve, publish
 from etl_cli.runtime.sink.queries import execute
 from etl_cli.runtime.sink.shadow import Shadow, create_shadow, drop_shadow, shadow_of
@@ -142,6 +143,8 @@ class TableRun:
     def prepare(self, connection: SinkConnection) -> None:
         """Make the table that the rows are loaded into, or bring the target itself into form. Raises SinkError."""
         try:
+            if self.plan.track_changes:
+                create_changes_table(connection, self.plan)
             if not self.is_shadowed:
                 self._prepare_target(connection)
                 if self.keeps_keys:

@@ -70,7 +70,7 @@ def _incremental(bounds: Bounds, plan: TablePlan, mark: Watermark | None, stream
 
 
 def _divided(bounds: Bounds, plan: TablePlan, window: Window, streams: int) -> tuple[Window, ...]:
-    if streams == 1 or not plan.order:
+    if streams == 1 or not plan.key:
         return (window,)
     return tuple(bounds.divided(plan, window, streams))
 

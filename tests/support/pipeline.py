@@ -49,6 +49,15 @@ class PipelineDirectory:
         )
         return Finished(done.returncode, done.stdout, done.stderr)
 
+    def state(self, verb: str, *options: str) -> Finished:
+        """Run `etl-cli state VERB DIRECTORY OPTIONS`."""
+        program = "from etl_cli.cli.etl import main; main()"
+        command = [sys.executable, "-c", program, "state", verb, str(self.path), *options]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL, check=False
+        )
+        return Finished(done.returncode, done.stdout, done.stderr)
+
     def command(self, verb: str, *options: str) -> list[str]:
         """The command line."""
         program = "from etl_cli.cli.etl import main; main()"

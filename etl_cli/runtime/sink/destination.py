@@ -89,11 +89,15 @@ class Destination:
         if self.keys is None:
             return
         key = ", ".join(map(quote_sink, plan.key))
-        insert = f"INSERT INTO {self.keys.quoted} AS k ({key}, etl_shard)"
-        rows = f"SELECT {key}, {quote_text(shard)} FROM {_STAGING} ORDER BY {key}"
-        meets = f"ON CONFLICT ({key}) DO UPDATE SET etl_shard = k.etl_shard WHERE k.etl_shard <> excluded.etl_shard"
-        told = "RETURNING etl_shard, to_jsonb(k) - 'etl_shard'"
-        row = connection.execute(sql.SQL(f"{insert} {rows} {meets} {told}")).fetchone()
+        execute(
+            connection,
+            f"INSERT INTO {self.keys.quoted} ({key}, etl_shard) SELECT {key}, {quote_text(shard)} FROM {_STAGING}"
+            f" ORDER BY {key} ON CONFLICT ({key}) DO NOTHING",
+        )
+        same_key = " AND ".join(f"k.{quote_sink(name)} = s.{quote_sink(name)}" for name in plan.key)
+        other = f"SELECT k.etl_shard, to_jsonb(k) - 'etl_shard' FROM {self.keys.quoted} AS k JOIN {_STAGING} AS s"
+        where = f"ON {same_key} WHERE k.etl_shard <> {quote_text(shard)} LIMIT 1"
+        row = connection.execute(sql.SQL(f"{other} {where}")).fetchone()
         if row is not None:
             raise DataError(
                 f"{plan.source}: the key {row[1]} comes from {row[0]} and from {shard}",

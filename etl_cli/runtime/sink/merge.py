@@ -167,12 +167,6 @@ class Merge:
         new = "to_jsonb(s) - 'etl_operation'" if self.gone else "to_jsonb(s)"
         execute(
             connection,
-            f"CREATE TABLE IF NOT EXISTS {name} (change_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
-            " run_id bigint NOT NULL, changed_at timestamptz NOT NULL DEFAULT now(),"
-            " operation text NOT NULL CHECK (operation IN ('insert', 'update', 'delete')), old jsonb, new jsonb)",
-        )
-        execute(
-            connection,
             f"INSERT INTO {name} (run_id, operation, old, new) SELECT {self.run_id},"
             " CASE d.etl_operation WHEN 'I' THEN 'insert' WHEN 'U' THEN 'update' ELSE 'delete' END,"
             " CASE WHEN d.etl_operation <> 'I' THEN to_jsonb(t) END,"
@@ -193,6 +187,16 @@ class Merge:
 
     def _names(self, names: Sequence[str]) -> str:
         return ", ".join(map(quote_sink, names))
+
+
+def create_changes_table(connection: SinkConnection, plan: TablePlan) -> None:
+    """Make the table of changes, where it is not there yet."""
+    execute(
+        connection,
+        f"CREATE TABLE IF NOT EXISTS {changes_table(plan)} (change_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,"
+        " run_id bigint NOT NULL, changed_at timestamptz NOT NULL DEFAULT now(),"
+        " operation text NOT NULL CHECK (operation IN ('insert', 'update', 'delete')), old jsonb, new jsonb)",
+    )
 
 
 def changes_table(plan: TablePlan) -> str:

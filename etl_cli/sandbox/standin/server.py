@@ -106,6 +106,10 @@ class StandIn:
             if thread is not None and thread is not threading.current_thread():
                 thread.join(JOIN_S)
 
+    def handle(self, database: str) -> DatabaseHandle:
+        """Another of its databases, as a test holds it."""
+        return DatabaseHandle(self.instance, self.instance.database(database))
+
     def expire_changes(self, table: str) -> int:
         """Clean a tracked table's changes up to now, as if the retention had passed; return its min valid version."""
         return self.database.expire_changes(table)
