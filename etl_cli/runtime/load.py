@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
 
 import psycopg
 import pyarrow as pa
@@ -13,7 +12,7 @@ from psycopg import sql
 
 from etl_cli.runtime.checksums import Sums, as_sums, select_sink
 from etl_cli.runtime.errors import DataError, SinkError
-from etl_cli.runtime.ledger.chunks import ChunkId, Held, begin_chunk, complete_chunk
+from etl_cli.runtime.ledger.chunks import ChunkId, Held, SupersededError, begin_chunk, complete_chunk
 from etl_cli.runtime.ledger.rejects import Reject, record_rejects
 from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.plan import TablePlan
@@ -217,6 +216,8 @@ class ChunkLoader:
 
 def is_transient(error: SinkError) -> bool:
     """Whether another try of the chunk may succeed: a lost connection, a lock, a deadlock, a server going down."""
+    if isinstance(error, SupersededError):
+        return False
     state = error.sqlstate
     return state is None or state.startswith(("08", "40", "53", "55", "57", "58"))
 

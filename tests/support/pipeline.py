@@ -13,8 +13,9 @@ from typing import Any
 import yaml
 
 from etl_cli.runtime.config import load_config
+from etl_cli.runtime.outcome import Outcome
 from etl_cli.runtime.progress import Progress
-from etl_cli.runtime.run import Outcome, run_pipeline
+from etl_cli.runtime.run import run_pipeline
 
 
 @dataclass(frozen=True)

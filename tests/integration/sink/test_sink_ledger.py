@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,11 +12,26 @@ import pytest
 
 from etl_cli.runtime.errors import PlanError, SinkError
 from etl_cli.runtime.ledger import Ledger, RunTotals, TaskId
-from etl_cli.runtime.ledger.chunks import ChunkId, begin_chunk, complete_chunk
-from etl_cli.runtime.ledger.ledger import record_applied
+from etl_cli.runtime.ledger.chunks import (
+    ChunkId,
+    ChunkTakenError,
+    Committed,
+    Held,
+    SupersededError,
+    begin_chunk,
+    checksums_of,
+    committed,
+    complete_chunk,
+)
+from etl_cli.runtime.ledger.heartbeat import hold
+from etl_cli.runtime.ledger.ledger import NewTask, PastRun, TaskEnd, record_applied
 from etl_cli.runtime.ledger.migrate import _LOCK, migrate, migrations
-from etl_cli.runtime.ledger.rescue import hold, rescue
+from etl_cli.runtime.ledger.rejects import Reject, record_rejects
+from etl_cli.runtime.ledger.rescue import drop_leftovers, rescue
+from etl_cli.runtime.ledger.watermarks import WatermarkId, move_watermark, own_watermark
+from etl_cli.runtime.progress import Moved
 from etl_cli.runtime.sink.connect import SinkConnection
+from etl_cli.runtime.sink.merge import Counts
 from tests.support.database import SUPERUSER, SinkDatabase
 from tests.support.publishing import value, wait_until
 
@@ -31,8 +47,18 @@ def ledger(connection: SinkConnection) -> Ledger:
 def task(ledger: Ledger) -> TaskId:
     """A queued task of a running run."""
     task = TaskId(ledger.start_run("orders", "fingerprint", "test"), "dbo.orders", "shard1")
-    ledger.add_tasks([(task, "public.orders", "replace")])
+    ledger.add_tasks([new(task)])
     return task
+
+
+def new(task: TaskId, target: str = "public.orders", shadow: str | None = None) -> NewTask:
+    """A task of mode replace that reads everything."""
+    return NewTask(task, target, "replace", {"windows": [{}], "version": None}, shadow)
+
+
+def end(rows: int, *, size: int = 1, counted: int | None = None, note: str | None = None) -> TaskEnd:
+    """Of a task that has read and loaded that many rows."""
+    return TaskEnd(Moved(rows, rows, size), counted, "snapshot", note)
 
 
 def row(connection: SinkConnection, table: str, columns: str) -> tuple[Any, ...]:
@@ -161,11 +187,11 @@ def test_a_run_of_an_unknown_pipeline_is_refused(ledger: Ledger) -> None:
 def test_the_totals_of_a_run_are_the_sums_of_its_tasks(ledger: Ledger, connection: SinkConnection) -> None:
     run_id = ledger.start_run("orders", "abc", "command")
     tasks = [TaskId(run_id, table, shard) for table in ("dbo.a", "dbo.b") for shard in ("shard1", "shard2")]
-    ledger.add_tasks([(task, "public.x", "replace") for task in tasks])
+    ledger.add_tasks([new(task, "public.x") for task in tasks])
     for number, task in enumerate(tasks, 1):
         ledger.task_started(task)
-        totals = RunTotals(10 * number, 10 * number - 1, 1000)
-        ledger.task_loaded(task, totals, counted=None, isolation="snapshot", note=None)
+        moved = Moved(10 * number, 10 * number - 1, 1000)
+        ledger.task_loaded(task, TaskEnd(moved, None, "snapshot", None), visible=False)
     assert ledger.finish_run(run_id, "succeeded") == RunTotals(100, 96, 4000)
     assert row(connection, "runs", "state, rows_read, rows_loaded, bytes, error, finalized_at IS NOT NULL") == (
         *("succeeded", 100, 96, 4000, None, True),
@@ -181,9 +207,9 @@ def test_a_task_goes_from_queued_to_applied(ledger: Ledger, connection: SinkConn
     seen = [row(connection, "tasks", "state")[0]]
     ledger.task_started(task)
     seen.append(row(connection, "tasks", "state")[0])
-    ledger.task_loaded(task, RunTotals(5, 5, 99), counted=5, isolation="snapshot", note="a note")
+    ledger.task_loaded(task, end(5, size=99, counted=5, note="a note"), visible=False)
     seen.append(row(connection, "tasks", "state")[0])
-    record_applied(connection, task.run_id, "dbo.orders")
+    record_applied(connection, task.run_id, "dbo.orders", ["shard1"])
     seen.append(row(connection, "tasks", "state")[0])
     assert seen == ["queued", "running", "loaded", "applied"]
     assert row(connection, "tasks", "rows_counted, rows_read, rows_loaded, bytes, isolation, note") == (
@@ -211,11 +237,11 @@ def test_only_loaded_tasks_of_that_table_and_run_become_applied(ledger: Ledger, 
     run_id, other = (ledger.start_run("orders", "abc", "test") for _ in range(2))
     loaded = [TaskId(run_id, "dbo.a", "shard1"), TaskId(run_id, "dbo.b", "shard1"), TaskId(other, "dbo.a", "shard1")]
     failed = TaskId(run_id, "dbo.a", "shard2")
-    ledger.add_tasks([(task, "public.a", "replace") for task in [*loaded, failed]])
+    ledger.add_tasks([new(task, "public.a") for task in [*loaded, failed]])
     for task in loaded:
-        ledger.task_loaded(task, RunTotals(1, 1, 1), counted=1, isolation="snapshot", note=None)
+        ledger.task_loaded(task, end(1, counted=1), visible=False)
     ledger.task_failed(failed, "broke")
-    record_applied(connection, run_id, "dbo.a")
+    record_applied(connection, run_id, "dbo.a", ["shard1", "shard2"])
     states = connection.execute("SELECT run_id, source_table, shard, state FROM etl.tasks ORDER BY 1, 2, 3").fetchall()
     assert [state for *_, state in states] == ["applied", "failed", "loaded", "loaded"]
 
@@ -225,16 +251,117 @@ def test_an_unknown_state_is_refused(ledger: Ledger, task: TaskId) -> None:
         ledger.finish_run(task.run_id, "fine")
 
 
+def test_a_task_whose_chunks_were_visible_at_once_is_applied_with_its_counts(
+    ledger: Ledger, connection: SinkConnection, task: TaskId
+) -> None:
+    moved = Moved(9, 8, 7, rows_rejected=1, rows_inserted=4, rows_updated=3, rows_deleted=2)
+    ledger.task_loaded(task, TaskEnd(moved, 9, "snapshot", None, {"id": (9, 10**18)}), visible=True)
+    columns = "state, rows_inserted, rows_updated, rows_deleted, rows_rejected, checksums"
+    assert row(connection, "tasks", columns) == ("applied", 4, 3, 2, 1, {"id": [9, 10**18]})
+
+
+def test_only_the_shards_that_became_visible_are_applied(
+    ledger: Ledger, connection: SinkConnection, task: TaskId
+) -> None:
+    other = TaskId(task.run_id, "dbo.orders", "shard2")
+    ledger.add_tasks([new(other)])
+    for loaded in (task, other):
+        ledger.task_loaded(loaded, end(1), visible=False)
+    record_applied(connection, task.run_id, "dbo.orders", ["shard2"])
+    states = connection.execute("SELECT shard, state FROM etl.tasks ORDER BY 1").fetchall()
+    assert states == [("shard1", "loaded"), ("shard2", "applied")]
+
+
+# going on with a run
+
+
+def test_the_last_run_of_a_pipeline_is_its_newest_with_the_time_since_its_end(ledger: Ledger) -> None:
+    assert ledger.last_run("orders") is None
+    ledger.start_run("orders", "first", "test")
+    run_id = ledger.start_run("orders", "second", "test", partial=True)
+    ledger.finish_run(run_id, "failed")
+    last = ledger.last_run("orders")
+    assert last is not None
+    assert 0 <= last.age_s < 60
+    assert last == PastRun(run_id, "failed", 1, "second", True, last.age_s)
+
+
+def test_a_resumed_run_is_the_same_run_in_another_attempt_and_queues_what_had_not_ended(
+    ledger: Ledger, connection: SinkConnection, task: TaskId
+) -> None:
+    shards = {"shard2": "loaded", "shard3": "applied", "shard4": "failed"}
+    others = {shard: TaskId(task.run_id, "dbo.orders", shard) for shard in shards}
+    ledger.add_tasks([new(other, shadow="public.orders__etl_1_0") for other in others.values()])
+    for shard, state in shards.items():
+        if state == "failed":
+            ledger.task_failed(others[shard], "broke")
+        else:
+            ledger.task_loaded(others[shard], end(7), visible=state == "applied")
+    ledger.finish_run(task.run_id, "interrupted", "stopped")
+    assert ledger.resume_run(task.run_id) == 2
+    columns = "state, attempt, error, finalized_at"
+    assert row(connection, "runs", columns) == ("running", 2, None, None)
+    past = ledger.tasks_of(task.run_id)
+    assert {shard: found.state for (_, shard), found in past.items()} == {
+        "shard1": "queued",
+        "shard2": "loaded",
+        "shard3": "applied",
+        "shard4": "queued",
+    }
+    loaded = past["dbo.orders", "shard2"]
+    assert (loaded.totals, loaded.shadow) == (RunTotals(7, 7, 1), "public.orders__etl_1_0")
+    assert loaded.windows == {"windows": [{}], "version": None}
+    assert row(connection, "tasks WHERE shard = 'shard4'", "error, finalized_at") == (None, None)
+
+
+@pytest.mark.parametrize("state", ["running", "succeeded", "failed"])
+def test_only_an_interrupted_run_is_resumed(
+    ledger: Ledger, connection: SinkConnection, task: TaskId, state: str
+) -> None:
+    if state != "running":
+        ledger.finish_run(task.run_id, state)
+    with pytest.raises(AssertionError):
+        ledger.resume_run(task.run_id)
+    assert row(connection, "runs", "state, attempt") == (state, 1)
+
+
+def test_a_retry_is_a_run_of_its_own_with_the_failed_ones_chunks_rejects_and_watermarks(
+    ledger: Ledger, connection: SinkConnection, task: TaskId
+) -> None:
+    loaded = TaskId(task.run_id, "dbo.orders", "shard2")
+    ledger.add_tasks([new(loaded, shadow="public.orders__etl_1_0")])
+    ledger.task_loaded(loaded, end(3), visible=False)
+    with connection.transaction():
+        begin_chunk(connection, ChunkId(task, 0, ""), 1)
+        complete_chunk(connection, ChunkId(task, 0, ""), 1, '["5"]', Held(5, 5, 9))
+    record_rejects(connection, task, [Reject({"id": "4"}, "name", "too long")])
+    mark = WatermarkId("orders", "dbo.orders", "shard1")
+    move_watermark(connection, mark, "id", ["5"], before=None, run_id=task.run_id)
+    ledger.task_failed(task, "broke")
+    ledger.finish_run(task.run_id, "failed")
+    run_id = ledger.start_run("orders", "fingerprint", "test")
+    ledger.take_over(task.run_id, run_id)
+    assert row(connection, f"runs WHERE run_id = {run_id}", "retry_of, state") == (task.run_id, "running")
+    mine = TaskId(run_id, "dbo.orders", "shard1")
+    assert committed(connection, mine, 0) == Committed(1, ("5",), Held(5, 5, 9))
+    assert committed(connection, task, 0) == Committed()
+    assert row(connection, "rejects", "run_id") == (run_id,)
+    assert own_watermark(connection, mark, run_id) == ("5",)
+    past = ledger.tasks_of(run_id)
+    assert [past["dbo.orders", shard].state for shard in ("shard1", "shard2")] == ["queued", "loaded"]
+    assert ledger.tasks_of(task.run_id)["dbo.orders", "shard1"].state == "failed", "the failed run stays as it was"
+
+
 # chunks
 
 
 def test_a_chunk_holds_what_it_was_completed_with(connection: SinkConnection, task: TaskId) -> None:
     with connection.transaction():
         begin_chunk(connection, ChunkId(task, 0, ""), 1)
-        complete_chunk(connection, ChunkId(task, 0, ""), '["5"]', 5, 99)
-    assert row(connection, "chunks", "stream, after_key, last_key, attempt, rows, bytes, committed_at IS NOT NULL") == (
-        *(0, "", '["5"]', 1, 5, 99, True),
-    )
+        complete_chunk(connection, ChunkId(task, 0, ""), 1, '["5"]', Held(6, 5, 99))
+    assert row(
+        connection, "chunks", "stream, after_key, last_key, attempt, rows_read, rows, bytes, committed_at IS NOT NULL"
+    ) == (*(0, "", '["5"]', 1, 6, 5, 99, True),)
 
 
 def test_a_chunk_that_is_committed_cannot_be_claimed_again(connection: SinkConnection, task: TaskId) -> None:
@@ -274,6 +401,73 @@ def test_a_chunk_of_an_unknown_task_is_refused(connection: SinkConnection, task:
         begin_chunk(connection, ChunkId(TaskId(task.run_id, "dbo.other", "shard1"), 0, ""), 1)
 
 
+def chunk(
+    connection: SinkConnection, task: TaskId, number: int, last_key: str | None, held: Held, *, stream: int = 0
+) -> None:
+    """A committed chunk; the one before it ended at key `number`."""
+    identity = ChunkId(task, stream, json.dumps([str(number)]) if number else "", number)
+    with connection.transaction():
+        begin_chunk(connection, identity, 1)
+        complete_chunk(connection, identity, 1, last_key, held, {"id": (number, number)} if number else None)
+
+
+def test_a_stream_that_has_not_begun_has_come_nowhere(connection: SinkConnection, task: TaskId) -> None:
+    assert committed(connection, task, 0) == Committed(0, (), Held())
+    assert checksums_of(connection, task, 0) == []
+
+
+def test_how_far_a_stream_has_come_is_the_end_of_its_last_chunk_and_the_sums_of_all(
+    connection: SinkConnection, task: TaskId
+) -> None:
+    held = Held(10, 9, 100, 1, Counts(4, 3, 2))
+    for number, last in enumerate(['["9", "b"]', '["10", "a"]', '["100", "é"]']):  # as texts "9" would be the highest
+        chunk(connection, task, number, last, held)
+    chunk(connection, task, 0, '["7", "x"]', Held(1), stream=1)
+    assert committed(connection, task, 0) == Committed(3, ("100", "é"), held + held + held)
+    assert committed(connection, task, 1) == Committed(1, ("7", "x"), Held(1))
+    assert sorted(found["id"] for found in checksums_of(connection, task, 0)) == [[1, 1], [2, 2]]
+
+
+def test_a_chunk_of_a_table_without_order_has_no_end(connection: SinkConnection, task: TaskId) -> None:
+    chunk(connection, task, 0, None, Held(3, 3, 3))
+    assert committed(connection, task, 0) == Committed(1, (), Held(3, 3, 3))
+
+
+def _commit_too_late(former: SinkConnection, identity: ChunkId, ledger: Ledger) -> None:
+    with former.transaction():
+        begin_chunk(former, identity, 1)
+        former.execute("CREATE TABLE public.rows_of_the_former_attempt ()")
+        ledger.finish_run(identity.task.run_id, "interrupted")
+        ledger.resume_run(identity.task.run_id)
+        complete_chunk(former, identity, 1, '["5"]', Held(5, 5, 5))
+
+
+def test_a_former_attempt_cannot_commit_once_a_later_one_has_begun(
+    sink: SinkDatabase, ledger: Ledger, connection: SinkConnection, task: TaskId
+) -> None:
+    """Traps 2 and 20: of an attempt that was taken for dead nothing comes any more."""
+    identity = ChunkId(task, 0, "")
+    with sink.open() as former, pytest.raises(SupersededError, match=f"a later attempt of run {task.run_id} has begun"):
+        _commit_too_late(former, identity, ledger)
+    assert committed(connection, task, 0) == Committed()
+    assert value(connection, "SELECT to_regclass('public.rows_of_the_former_attempt') IS NULL")
+    with connection.transaction():
+        begin_chunk(connection, identity, 2)
+        complete_chunk(connection, identity, 2, '["5"]', Held(5, 5, 5))
+    assert row(connection, "chunks", "attempt") == (2,)
+
+
+def test_a_former_attempt_cannot_commit_into_a_run_that_was_retried(
+    ledger: Ledger, connection: SinkConnection, task: TaskId
+) -> None:
+    ledger.finish_run(task.run_id, "failed")
+    run_id = ledger.start_run("orders", "fingerprint", "test")
+    ledger.take_over(task.run_id, run_id)
+    chunk(connection, TaskId(run_id, "dbo.orders", "shard1"), 0, '["5"]', Held(5, 5, 5))
+    with pytest.raises(ChunkTakenError):
+        begin_chunk(connection, ChunkId(TaskId(run_id, "dbo.orders", "shard1"), 0, ""), 2)
+
+
 # abandoned runs
 
 
@@ -288,16 +482,21 @@ def test_a_run_whose_session_has_ended_is_found_and_tidied(sink: SinkDatabase, c
         ledger.register("orders", "7f3a9c1e")
         run_id = ledger.start_run("orders", "abc", "test")
         hold(dead, run_id)
-        ledger.add_tasks([(TaskId(run_id, "dbo.orders", "shard1"), "public.orders", "replace")])
+        ledger.add_tasks([new(TaskId(run_id, "dbo.orders", "shard1"))])
         dead.execute(f'CREATE TABLE public."a b__etl_{run_id}_0" (); CREATE TABLE etl.x__etl_{run_id}_1 ()')
         dead.execute(f"CREATE TABLE public.x__etl_{run_id}_0_mine (); CREATE TABLE public.x__etl_{run_id}9_0 ()")
         assert rescue(connection, "orders") == []
+        assert drop_leftovers(connection, "orders", ["dbo.orders"], [], 0) == []
     wait_until(lambda: nobody_holds_a_run(connection))
     assert rescue(connection, "orders") == [run_id]
     assert rescue(connection, "orders") == []
     assert row(connection, "runs", "state, error") == ("interrupted", "the process ended without a word")
     assert row(connection, "tasks", "state") == ("cancelled",)
-    left = connection.execute("SELECT relname FROM pg_class WHERE relname LIKE '%\\_\\_etl\\_%' ORDER BY 1").fetchall()
+    everything = "SELECT relname FROM pg_class WHERE relname LIKE '%\\_\\_etl\\_%' ORDER BY 1"
+    assert len(connection.execute(everything).fetchall()) == 4, "a resumption would go on with them"
+    dropped = drop_leftovers(connection, "orders", ["dbo.orders"], [], 0)
+    assert sorted(dropped) == [f"a b__etl_{run_id}_0", f"x__etl_{run_id}_1"]
+    left = connection.execute(everything).fetchall()
     assert left == [(f"x__etl_{run_id}9_0",), (f"x__etl_{run_id}_0_mine",)]
 
 

@@ -6,6 +6,7 @@ JOIN etl.runs AS r ON r.run_id = (regexp_match(c.relname, '__etl_([0-9]{1,18})_[
 WHERE c.relkind = 'r'
   AND pg_get_userbyid(c.relowner) = current_user
   AND r.pipeline = %(pipeline)s
+  AND r.state NOT IN ('queued', 'running')
   AND NOT (n.nspname || '.' || c.relname = ANY (%(keep)s))
   AND NOT EXISTS (SELECT FROM etl.tasks AS t JOIN etl.runs AS active USING (run_id)
                   WHERE t.shadow = n.nspname || '.' || c.relname AND active.state IN ('queued', 'running'))
