@@ -52,6 +52,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     now = outcome.progress.clock()
     return {
         "run": outcome.run_id,
+        "attempt": outcome.attempt,
         "state": outcome.state,
         "rows_read": outcome.totals.rows_read,
         "rows_loaded": outcome.totals.rows_loaded,
@@ -59,6 +60,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "seconds": {name: round(value, 3) for name, value in outcome.seconds.items()},
         "error": str(outcome.error) if outcome.error else None,
         "notes": outcome.notes,
+        "told": outcome.progress.told,
         "tables": [
             {
                 "source": ended.plan.source,

@@ -11,7 +11,15 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from etl_cli.sandbox.standin.errors import ConnectionClosedError, SqlError, deadlock, lock_timeout, login_failed
+from etl_cli.sandbox.standin.errors import (
+    ConnectionClosedError,
+    SqlError,
+    deadlock,
+    invalid_object,
+    lock_timeout,
+    login_failed,
+    permission_denied,
+)
 from etl_cli.sandbox.standin.results import RowBlock
 
 ANY_TABLE = "*"
@@ -243,7 +251,12 @@ def _fire(order: Order, link: Link) -> None:
 
 
 def _error(number: int, spid: int) -> OrderedError:
-    known = {1205: deadlock(spid), 1222: lock_timeout()}.get(number)
+    known = {
+        208: invalid_object("dbo.ordered"),
+        229: permission_denied("SELECT", "ordered", "sourcedb", "dbo"),
+        1205: deadlock(spid),
+        1222: lock_timeout(),
+    }.get(number)
     if known is not None:
         return OrderedError(number, known.message, severity=known.severity, state=known.state)
     return OrderedError(number, MESSAGES.get(number, f"stand-in: ordered error {number}."), severity=16)
