@@ -9,6 +9,8 @@ from etl_cli.runtime.errors import PlanError
 from etl_cli.runtime.plan import ColumnPlan
 
 _TIME = re.compile(r"(\d{4}-\d\d-\d\d)(?:[ T](\d\d:\d\d:\d\d)(\.\d+)?)?(\s*(?:[+-]\d\d:\d\d)?)")
+_TIMES = ("date", "datetime", "smalldatetime", "datetime2", "datetimeoffset")
+_ROWVERSIONS = ("timestamp", "rowversion")
 _FIRST = dt.datetime(1, 1, 1)
 _FIRST_OF = {"datetime": dt.datetime(1753, 1, 1), "smalldatetime": dt.datetime(1900, 1, 1)}
 _LOWEST_OF = {"tinyint": 0, "smallint": -(2**15), "int": -(2**31), "bigint": -(2**63)}
@@ -23,9 +25,9 @@ def less(column: ColumnPlan, watermark: str, lookback: float) -> str:
     """
     kind = _base(column)
     try:
-        if kind in ("timestamp", "rowversion"):
+        if kind in _ROWVERSIONS:
             return f"0x{max(0, int(watermark, 16) - int(lookback)):016X}"
-        if kind in ("date", "datetime", "smalldatetime", "datetime2", "datetimeoffset"):
+        if kind in _TIMES:
             return _earlier(watermark, lookback, kind)
         return str(max(int(watermark) - int(lookback), _lowest(column)))
     except ValueError as error:
@@ -36,25 +38,38 @@ def less(column: ColumnPlan, watermark: str, lookback: float) -> str:
 
 
 def is_higher(column: ColumnPlan, one: str, other: str) -> bool:
-    """Whether the cursor value `one` is above `other`, both as the source's texts."""
+    """Whether the cursor value `one` is above `other`, both as the source's texts.
+
+    Raises ValueError for a text that is no value of the cursor's type.
+    """
     return _comparable(column, one) > _comparable(column, other)
 
 
 def _lowest(column: ColumnPlan) -> int:
     """The first value of a whole number's type; decimal(p,0) has p digits."""
     digits = re.search(r"\((\d+)", column.source_type)
-    return _LOWEST_OF.get(_base(column), 1 - 10 ** int(digits[1] if digits else 38))
+    nines: int = 10 ** int(digits[1] if digits else 38) - 1
+    return _LOWEST_OF.get(_base(column), -nines)
 
 
 def _comparable(column: ColumnPlan, text: str) -> tuple[object, ...]:
-    if _base(column) in ("timestamp", "rowversion"):
+    kind = _base(column)
+    if kind in _ROWVERSIONS:
         return (int(text, 16),)
-    match = _TIME.fullmatch(text.strip())
-    if match is None:
+    if kind not in _TIMES:
         return (int(text),)
-    day, clock, fraction, offset = match.groups()
+    day, clock, fraction, offset = _parts(text)
     instant = dt.datetime.fromisoformat(f"{day} {clock or '00:00:00'}") - _FIRST - _ahead(offset)
     return instant, (fraction or ".").ljust(8, "0")
+
+
+def _parts(text: str) -> tuple[str, str | None, str | None, str]:
+    """Day, clock, fraction and offset of a time. Raises ValueError."""
+    match = _TIME.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(text)
+    day, clock, fraction, offset = match.groups()
+    return day, clock, fraction, offset
 
 
 def _ahead(offset: str) -> dt.timedelta:
@@ -65,10 +80,7 @@ def _ahead(offset: str) -> dt.timedelta:
 
 
 def _earlier(text: str, seconds: float, kind: str) -> str:
-    match = _TIME.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(text)
-    day, clock, fraction, offset = match.groups()
+    day, clock, fraction, offset = _parts(text)
     whole = dt.datetime.fromisoformat(f"{day} {clock or '00:00:00'}")
     # a part of a second is taken as a whole one: further back is safe, rows are only read again
     back = dt.timedelta(seconds=-(-seconds // 1))
