@@ -99,6 +99,8 @@ class _Worker:
     pipe: Connection
     job: Job | None = None
     cancelled: bool = field(default=False)
+    shard: str | None = None
+    """To which it still has a connection."""
 
 
 class Pool:
@@ -171,8 +173,8 @@ class Pool:
             if at_work.count(job.shard.name) >= self._per_shard:
                 continue
             waiting.remove(job)
-            worker = self._idle()
-            worker.job, worker.cancelled = job, False
+            worker = self._idle(job.shard.name)
+            worker.job, worker.cancelled, worker.shard = job, False, job.shard.name
             worker.pipe.send(job)
             yield Started(job)
 
@@ -183,10 +185,11 @@ class Pool:
                 if worker.job is not None:
                     worker.process.kill()
 
-    def _idle(self) -> _Worker:
-        for worker in self._workers:
-            if worker.job is None:
-                return worker
+    def _idle(self, shard: str) -> _Worker:
+        """One that is connected to the shard already, before any other: so the shard sees no more connections."""
+        idle = [worker for worker in self._workers if worker.job is None]
+        if idle:
+            return next((worker for worker in idle if worker.shard == shard), idle[0])
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=_work, args=(theirs,), daemon=True, name="etl-stream")
         with _no_main_module(), _interrupts_ignored():

@@ -120,10 +120,10 @@ class Destination:
         for column in self.target.columns:
             if column.not_null and column.name in plan.target_columns:
                 execute(connection, f"ALTER TABLE {_STAGING} ALTER COLUMN {quote_sink(column.name)} SET NOT NULL")
-        for (definition,) in connection.execute(query("target_checks"), {"oid": self.target.oid}).fetchall():
+        for name, definition in connection.execute(query("target_checks"), {"oid": self.target.oid}).fetchall():
             # a check on a column that is not copied cannot be made here
             with contextlib.suppress(psycopg.errors.UndefinedColumn), connection.transaction():
-                execute(connection, f"ALTER TABLE {_STAGING} ADD {definition}")
+                execute(connection, f"ALTER TABLE {_STAGING} ADD CONSTRAINT {quote_sink(name)} {definition}")
 
 
 def create_keys_table(connection: SinkConnection, plan: TablePlan, keys: Shadow) -> None:
