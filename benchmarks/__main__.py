@@ -26,6 +26,7 @@ from typing import Any
 import yaml
 
 from benchmarks.data import COLUMNS, DEFINITIONS, LOGIN, create_source_table, insert_statements
+from benchmarks.modes import bench_modes
 from etl_cli.runtime.config.model import ConnectionRetries, ShardConfig, SourceConfig
 from etl_cli.runtime.source.connect import Shard, connect_odbc
 from etl_cli.sandbox.postgres import PostgresServer
@@ -64,7 +65,10 @@ def main() -> None:
         print(f"{os.cpu_count()} cores; {len(sources)} shards; {options.pairs} interleaved pairs; source: "
               f"{options.source or 'stand-ins on this machine'}; sink: embedded Postgres on this machine")  # fmt: skip
         for table, count in rows.items():
-            _bench(table, count, sources, sink, directory, options)
+            if not options.modes:
+                _bench(table, count, sources, sink, directory, options)
+        if options.modes:
+            _bench_modes(rows["narrow"], sources, sink, directory, options)
 
 
 def _bench(
@@ -89,6 +93,17 @@ def _bench(
     if options.memory:
         measured = _measure(commands["product"], memory=True)
         print(f"  peak memory of the product's processes (PSS, summed): {measured.peak_mb:.0f} MB {measured.parts_mb}")
+
+
+def _bench_modes(
+    rows: int, sources: Sequence[str], sink: PostgresServer, directory: Path, options: argparse.Namespace
+) -> None:
+    print(f"\nmodes: narrow, {len(sources)} x {rows:,} rows, all of them read")
+
+    def product(table: dict[str, Any]) -> list[str]:
+        return _product(f"narrow-{table['mode']}", sources, sink.port, directory, {"source": "dbo.narrow", **table})
+
+    bench_modes(sink, product, _measure, lambda: _settle(sink), options.pairs)
 
 
 def _settle(sink: PostgresServer) -> None:
@@ -138,16 +153,18 @@ def _measure(command: Sequence[str], *, memory: bool = False) -> Measured:
     )
 
 
-def _product(table: str, sources: Sequence[str], sink_port: int, directory: Path) -> list[str]:
+def _product(
+    name: str, sources: Sequence[str], sink_port: int, directory: Path, table: dict[str, Any] | None = None
+) -> list[str]:
     """A pipeline of one table, with validation and ledger on as they are by default; the command that runs it."""
-    place = directory / f"pipeline-{table}"
+    place = directory / f"pipeline-{name}"
     place.mkdir()
     shards = []
     for number, source in enumerate(sources, start=1):
         host, _, port = source.rpartition(":")
         shards.append({"name": f"shard{number}", "host": host, "port": int(port)})
     config: dict[str, Any] = {
-        "name": f"bench-{table}",
+        "name": f"bench-{name}",
         "id": "be9c0001",
         "source": {"user": LOGIN[0], "password": LOGIN[1], "database": "sourcedb", "encrypt": False, "shards": shards},
         "sink": {
@@ -157,7 +174,7 @@ def _product(table: str, sources: Sequence[str], sink_port: int, directory: Path
             "password": "etl_password",
             "database": "sinkdb",
         },
-        "tables": [{"source": f"dbo.{table}"}],
+        "tables": [table or {"source": f"dbo.{name}"}],
     }
     (place / "config.yaml").write_text(yaml.safe_dump(config))
     return [sys.executable, "-c", "from etl_cli.cli.etl import main; main()", "run", str(place), "--json"]
@@ -226,6 +243,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--executemany-pairs", type=int, default=1, help="it takes a minute each; one is enough")
     parser.add_argument("--no-executemany", action="store_true")
+    parser.add_argument("--modes", action="store_true", help="replace beside upsert and sync, and the ledger's share")
     parser.add_argument("--source", help="host:port,host:port,...: servers to read from instead of stand-ins")
     parser.add_argument("--seeded", action="store_true", help="the tables are there already")
     parser.add_argument("--memory", action="store_true", help="one more run each, for the peak memory")

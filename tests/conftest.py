@@ -21,6 +21,7 @@ if str(REPOSITORY) not in sys.path:
 from etl_cli.sandbox.postgres import PostgresServer  # noqa: E402
 from tests.support.database import Databases, SinkDatabase  # noqa: E402
 from tests.support.reaper import reaped  # noqa: E402
+from tests.support.traps import coverage  # noqa: E402
 
 # a crash of the test machine may cost the cluster; autovacuum would hold snapshots that nobody asked for
 FAST = {
@@ -82,3 +83,17 @@ def quiet(sink: SinkDatabase, databases: Databases) -> None:
     """Nobody but the test writes to the server."""
     assert sink
     databases.settle()
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Remember what the tests promise, for the summary."""
+    docstrings = [getattr(getattr(item, "function", None), "__doc__", None) for item in session.items]
+    session.config.stash[_TRAPS] = coverage(docstrings)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print how many rows of the table of traps have their test."""
+    terminalreporter.write_line(config.stash.get(_TRAPS, ""))
+
+
+_TRAPS = pytest.StashKey[str]()

@@ -137,6 +137,7 @@ def test_an_unsupported_type(shards: Shards, loaded: PipelineDirectory, untouche
 def test_two_names_that_collide_after_63_bytes(
     shards: Shards, loaded: PipelineDirectory, untouched: Callable[[], None]
 ) -> None:
+    """Trap 14."""
     long = "c" * 63
     shards.execute(f"CREATE TABLE dbo.twins (id int NOT NULL PRIMARY KEY, {long}_one int NULL, {long}_two int NULL)")
     loaded.change(tables=[{"source": "dbo.twins"}])

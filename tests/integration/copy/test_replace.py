@@ -168,6 +168,7 @@ def test_without_a_shard_column_keys_are_unique_over_all_shards(
 
 
 def test_odd_names_arrive(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
+    """Trap 14: every identifier is quoted on both sides."""
     shards.execute(
         "CREATE TABLE dbo.[Order Details] ([Order Id] int NOT NULL PRIMARY KEY,"
         ' [select] int NULL, [a"b] int NULL, [ü]]] int NULL)',

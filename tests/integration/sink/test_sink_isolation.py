@@ -55,6 +55,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_reader_that_polls_sees_old_or_new_never_between(
     sink: SinkDatabase, connection: SinkConnection, way: str, isolation: str, times: int
 ) -> None:
+    """Trap 17."""
     plan = PLAN if way == "swap" else DIFFERENCE
     with Poller(sink, WHOLE, isolation) as reader, Poller(sink, WHOLE, isolation) as other:
         ways = [replace(connection, plan, version(number)).how for number in range(1, times + 1)]

@@ -1,0 +1,77 @@
+"""What the other modes cost beside `replace`, and the ledger beside the rows: `scripts/bench --modes`."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from etl_cli.runtime.ledger.chunks import ChunkId, Held, begin_chunk, complete_chunk
+from etl_cli.runtime.ledger.ledger import Ledger, NewTask, TaskId
+from etl_cli.sandbox.postgres import PostgresServer
+
+Measure = Callable[[Sequence[str]], Any]
+
+TABLE = "narrow"
+
+
+def bench_modes(
+    sink: PostgresServer,
+    product: Callable[[dict[str, Any]], list[str]],
+    measure: Measure,
+    settle: Callable[[], None],
+    pairs: int,
+) -> None:
+    """Interleaved: replace, upsert of rows of which a tenth differs, sync of rows that are all there."""
+    commands = {
+        "replace": product({"mode": "replace", "target": "by_replace"}),
+        "upsert": [*product({"mode": "upsert", "cursor": "at", "target": "by_upsert"}), "--full"],
+        "sync": product({"mode": "sync", "target": "by_sync"}),
+    }
+    for command in commands.values():  # a first time that does not count: it makes the targets
+        measure(command)
+    seconds: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(pairs):
+        for name, command in commands.items():
+            if name == "upsert":
+                _differ(sink)
+            settle()
+            seconds[name].append(measure(command).seconds)
+    for name, measured in seconds.items():
+        ratios = [replace / mine for replace, mine in zip(seconds["replace"], measured, strict=True)]
+        print(
+            f"  {name:12} {statistics.median(measured):7.2f} s ({min(measured):.2f}-{max(measured):.2f})"
+            f"  {statistics.median(ratios):5.2f} of replace ({min(ratios):.2f}-{max(ratios):.2f})"
+        )
+    _ledger(sink, statistics.median(seconds["replace"]))
+
+
+def _differ(sink: PostgresServer) -> None:
+    """Make every tenth row of the target another one than the source's."""
+    with sink.connect() as connection:
+        connection.execute("UPDATE by_upsert SET note = 'another' WHERE id % 10 = 0")
+        connection.execute("VACUUM ANALYZE by_upsert")
+
+
+def _ledger(sink: PostgresServer, run_s: float) -> None:
+    """The same ledger statements as a replace of the table has, without the rows."""
+    with sink.connect() as connection:
+        row = connection.execute("SELECT count(*) FROM etl.chunks WHERE run_id = 1").fetchone()
+        chunks = int(row[0]) if row else 0  # type: ignore[call-overload]
+        ledger = Ledger(connection)
+        began = time.perf_counter()
+        ledger.register("bench-ledger", "be9c0009")
+        run_id = ledger.start_run("bench-ledger", "x", "bench")
+        tasks = [TaskId(run_id, "dbo.narrow", f"shard{n}") for n in range(1, 5)]
+        ledger.add_tasks([NewTask(task, "narrow", "replace", {}, None) for task in tasks])
+        for task in tasks:
+            ledger.task_started(task)
+        for number in range(chunks):
+            chunk = ChunkId(tasks[number % 4], 0, str(number), number)
+            with connection.transaction():
+                begin_chunk(connection, chunk, 1)
+                complete_chunk(connection, chunk, 1, '["1"]', Held(1, 1, 1))
+        ledger.finish_run(run_id, "succeeded")
+        spent = time.perf_counter() - began
+    print(f"  ledger: {chunks} chunks, {spent:.3f} s alone = {spent / run_s:.1%} of replace")
