@@ -158,7 +158,7 @@ class _TablePlanner:
             validate=table.validate_,
             allow_empty=table.allow_empty,
             nul_characters=table.nul_characters,
-            cursor=table.cursor if table.mode in ("append", "upsert") else None,
+            cursor=self._cursor,
             lookback=table.lookback,
             contract=table.schema_,
             on_bad_row=table.on_bad_row,

@@ -137,8 +137,9 @@ class SinkConfig(_Section):
 
 
 def _lookback(value: object) -> object:
-    """A number stays a number (an integer cursor), a text is a duration."""
-    return value if isinstance(value, int) and not isinstance(value, bool) else parse_duration(value)
+    """A number stays a number (an integer cursor), a text is a duration; neither may be negative."""
+    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return value if is_number else parse_duration(value)
 
 
 def _one_or_many(value: object) -> object:

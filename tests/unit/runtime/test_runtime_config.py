@@ -426,3 +426,52 @@ def test_no_secret_shows_in_the_error_of_a_broken_reference(load: Load) -> None:
 def test_no_secret_shows_in_the_options(load: Load, section: str) -> None:
     text = MINIMAL.replace(f"{section}:\n", f"{section}:\n  options: {{sslpassword: key-secret}}\n")
     assert "key-secret" not in repr(load(text=text))
+
+
+# modes
+
+
+def table(**keys: object) -> str:
+    """A table's entry; truth values as YAML writes them."""
+    told = ", ".join(f"{key}: {str(value).lower()}" for key, value in keys.items())
+    return f"tables: [{{source: dbo.a, {told}}}]\n"
+
+
+@pytest.mark.parametrize("key", ["soft_delete", "track_changes"])
+@pytest.mark.parametrize("mode", ["sync", "changes"])
+def test_deletes_are_marked_and_changes_recorded_in_the_modes_that_see_them(load: Load, mode: str, key: str) -> None:
+    (found,) = load(table(mode=mode, **{key: True})).tables
+    assert getattr(found, key) is True
+
+
+@pytest.mark.parametrize("key", ["soft_delete", "track_changes"])
+@pytest.mark.parametrize("mode", ["replace", "append", "upsert"])
+def test_modes_that_see_no_deletes_can_neither_mark_nor_record_them(load: Load, mode: str, key: str) -> None:
+    told = refusal(load, table(mode=mode, cursor="id", **{key: True}))
+    assert told.endswith(f"tables[0]: {key} goes with the modes that see deletes: use mode: sync or changes")
+    assert load(table(mode=mode, cursor="id", **{key: False})).tables[0].mode == mode
+
+
+def test_the_defaults_may_mark_deletes_where_every_table_sees_them(load: Load) -> None:
+    defaults = "defaults: {mode: sync, soft_delete: true}\n"
+    assert load(defaults + "tables: [{source: dbo.a}]\n").tables[0].soft_delete
+    told = refusal(load, defaults + "tables: [{source: dbo.a}, {source: dbo.b, mode: replace}]\n")
+    assert "tables[1]: soft_delete goes with the modes that see deletes" in told
+
+
+@pytest.mark.parametrize("mode", ["append", "upsert"])
+def test_a_mode_that_moves_along_a_cursor_has_none_by_itself(load: Load, mode: str) -> None:
+    told = refusal(load, table(mode=mode))
+    assert told.endswith(f"tables[0]: mode {mode} needs a cursor: name the column that grows, e.g. cursor: updated_at")
+
+
+@pytest.mark.parametrize(
+    ("written", "lookback"), [("0s", 0), ("5m", 300), ("1h30m", 5400), ("500", 500), ("2d", 172_800), ("1.5s", 1.5)]
+)
+def test_a_lookback_is_a_duration_or_a_number(load: Load, written: str, lookback: float) -> None:
+    assert load(table(mode="upsert", cursor="c", lookback=written)).tables[0].lookback == lookback
+
+
+@pytest.mark.parametrize("written", ["-5", "soon", "true", "-5m", "[]"])
+def test_another_lookback_is_refused(load: Load, written: str) -> None:
+    assert "tables[0].lookback" in refusal(load, table(mode="upsert", cursor="c", lookback=written))
