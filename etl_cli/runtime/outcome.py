@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.ledger.ledger import RunTotals
 from etl_cli.runtime.plan import TablePlan
-from etl_cli.runtime.progress import Progress
+from etl_cli.runtime.progress import Moved, Progress
 from etl_cli.runtime.sink.publish import Published
 
 
@@ -18,6 +18,8 @@ class TableOutcome:
     plan: TablePlan
     published: Published | None = None
     notes: list[str] = field(default_factory=list)
+    moved: Moved | None = None
+    """What was merged chunk by chunk, where the rows were visible at once."""
 
 
 @dataclass

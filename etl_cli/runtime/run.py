@@ -378,7 +378,7 @@ class _Run:
             # whatever became visible is recorded with it; the next run finds that this one has ended
             error = error or translate(lost, "writing the end of the run into the ledger")
             totals = RunTotals(0, 0, 0)
-        tables = [TableOutcome(table.plan, table.published, table.notes) for table in self._tables]
+        tables = [TableOutcome(t.plan, t.published, t.notes, self._merged(t)) for t in self._tables]
         return Outcome(
             self._facts.run_id,
             state,
@@ -390,6 +390,13 @@ class _Run:
             self._resolved.notes,
             self._facts.attempt,
         )
+
+    def _merged(self, table: TableRun) -> Moved | None:
+        """What the chunks of a table have changed in its target, where they were visible at once."""
+        if table.is_shadowed:
+            return None
+        tasks = [self._progress.tasks.get((table.plan.source, shard)) for shard in table.tasks]
+        return sum((task.moved for task in tasks if task is not None), Moved())
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ def put(shards: Shards, rows: Iterable[tuple[int, str, str]]) -> None:
 def rows_of(sink: SinkDatabase, query: str) -> list[tuple[Any, ...]]:
     """What a query gives."""
     with sink.connect() as connection:
-        return connection.execute(query).fetchall()  # type: ignore[arg-type]
+        return connection.execute(query).fetchall()
 
 
 def leftovers(sink: SinkDatabase) -> list[str]:

@@ -21,6 +21,7 @@ class LineDisplay:
         self._phase = ""
         self._states: dict[tuple[str, str], str] = {}
         self._last = 0.0
+        self._told = 0
 
     def __call__(self, progress: Progress) -> None:
         """Look at the progress; print what is new."""
@@ -28,10 +29,14 @@ class LineDisplay:
             self._phase = progress.phase
             self._last = progress.clock()
             self._print(progress.phase)
+        for text in progress.told[self._told :]:
+            self._print(text)
+        self._told = len(progress.told)
         for key, task in progress.tasks.items():
-            if self._states.get(key) != task.state:
+            before = self._states.get(key)
+            if before != task.state:
                 self._states[key] = task.state
-                if task.state in ("loaded", "failed", "cancelled"):
+                if task.state in ("loaded", "applied", "failed", "cancelled") and before != "loaded":
                     self._print(_finished(task, progress.clock()))
         if progress.clock() - self._last >= self._interval_s:
             self._last = progress.clock()

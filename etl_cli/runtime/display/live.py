@@ -11,6 +11,9 @@ from rich.text import Text
 from etl_cli.runtime.display.figures import count, duration, rate
 from etl_cli.runtime.progress import Progress, TaskProgress
 
+MOST_TOLD = 3
+"""How many of the last messages stand below the bars."""
+
 _STYLES = {"loaded": "green", "applied": "green", "failed": "bold red", "cancelled": "yellow", "queued": "dim"}
 
 
@@ -41,14 +44,15 @@ class LiveDisplay:
         rows = sum(task.moved.rows_read for task in tasks)
         speed = sum(task.rows_per_s(now) for task in tasks if task.state == "running")
         headline.append(f"  {count(rows)} rows  {rate(speed)}", style="dim")
-        shown, hidden = _that_fit(tasks, self._console.height - 4)
+        shown, hidden = _that_fit(tasks, self._console.height - 4 - len(progress.told[-MOST_TOLD:]))
         table = Table(box=None, padding=(0, 1), expand=False)
         for name, right in _COLUMNS:
             table.add_column(name, justify="right" if right else "left", no_wrap=True)
         for task in shown:
             table.add_row(*_row(task, now))
         rest = [Text(f"... and {hidden} more", style="dim")] if hidden else []
-        return Group(headline, table, *rest)
+        told = [Text(text, style="yellow", overflow="ellipsis", no_wrap=True) for text in progress.told[-MOST_TOLD:]]
+        return Group(headline, table, *rest, *told)
 
 
 _COLUMNS = (

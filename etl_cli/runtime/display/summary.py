@@ -67,12 +67,13 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
                 "target": ended.plan.target,
                 "how": ended.published.how if ended.published else None,
                 "why": ended.published.why if ended.published else None,
-                "inserted": ended.published.inserted if ended.published else None,
-                "updated": ended.published.updated if ended.published else None,
-                "deleted": ended.published.deleted if ended.published else None,
+                "inserted": changes[0] if changes else None,
+                "updated": changes[1] if changes else None,
+                "deleted": changes[2] if changes else None,
                 "notes": ended.notes,
             }
             for ended in outcome.tables
+            for changes in [_changes(ended)]
         ],
         "tasks": [
             {
@@ -94,15 +95,27 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     }
 
 
+def _changes(ended: TableOutcome) -> tuple[int, int, int] | None:
+    """Rows inserted, updated and deleted, where they were counted."""
+    published, moved = ended.published, ended.moved
+    if published is not None:
+        return (published.inserted, published.updated, published.deleted) if published.how == "difference" else None
+    if moved is None:
+        return None
+    # rows that are copied into the target at once are all new
+    inserted = moved.rows_inserted if moved.rows_inserted or ended.plan.mode != "append" else moved.rows_loaded
+    return inserted, moved.rows_updated, moved.rows_deleted
+
+
 def _table_line(ended: TableOutcome) -> str:
-    published = ended.published
-    if published is None:
-        return f"{ended.plan.target}: unchanged"
-    if published.how == "difference":
-        changes = {"inserted": published.inserted, "updated": published.updated, "deleted": published.deleted}
-        counts = ", ".join(f"{count(number)} {what}" for what, number in changes.items())
-        return f"{ended.plan.target}: {_HOW[published.how]} ({published.why}): {counts}"
-    return f"{ended.plan.target}: {_HOW[published.how]}"
+    changes = _changes(ended)
+    if changes is None:
+        return f"{ended.plan.target}: {_HOW[ended.published.how] if ended.published else 'unchanged'}"
+    counts = ", ".join(
+        f"{count(number)} {what}" for number, what in zip(changes, ("inserted", "updated", "deleted"), strict=True)
+    )
+    how = f"{_HOW['difference']} ({ended.published.why})" if ended.published else f"mode {ended.plan.mode}"
+    return f"{ended.plan.target}: {how}: {counts}"
 
 
 def _last_line(outcome: Outcome) -> str:

@@ -174,9 +174,9 @@ def test_a_connection_that_is_cut_is_tried_again_at_the_chunk(big: Shards, sink:
         assert shard.server.standin is not None
         faults = shard.server.standin.faults
         faults.drop("orders", after_rows=1_000 + number, how="rst" if number % 2 else "fin", times=2)
-    faults = big[3].server.standin.faults if big[3].server.standin else None
-    assert faults is not None
-    faults.error("orders", 1205, after_rows=700, times=1)
+    last = big[3].server.standin
+    assert last is not None
+    last.faults.error("orders", 1205, after_rows=700, times=1)
     done = directory.cli("run", "--json")
     assert done.code == 0, done.err
     assert is_complete(sink)
