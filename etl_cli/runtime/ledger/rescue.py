@@ -30,9 +30,9 @@ def claim(connection: SinkConnection, pipeline: str, overlap: str = "skip") -> N
     if _got(connection, pipeline):
         return
     if overlap == "queue":
-        connection.execute("SET lock_timeout = 0")
-        connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [_PIPELINE_CLASS, pipeline])
-        connection.execute("RESET lock_timeout")
+        with connection.transaction():  # the lock is the session's, only the endless patience ends with this
+            connection.execute("SET LOCAL lock_timeout = 0")
+            connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", [_PIPELINE_CLASS, pipeline])
         return
     active = max(running(connection, pipeline), key=lambda run: run.run_id, default=None)
     named = f"run {active.run_id} on {active.host}" if active else "another run"

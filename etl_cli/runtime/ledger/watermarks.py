@@ -69,7 +69,9 @@ def move_watermark(
     """
     moved = connection.execute(
         "INSERT INTO etl.watermarks AS w (pipeline, source_table, shard, cursor, value, position, run_id)"
-        " VALUES (%(pipeline)s, %(table)s, %(shard)s, %(cursor)s, %(value)s, %(position)s, %(run)s)"
+        " SELECT %(pipeline)s, %(table)s, %(shard)s, %(cursor)s, %(value)s, %(position)s::jsonb, %(run)s::bigint"
+        " WHERE %(before)s::jsonb IS NULL OR EXISTS (SELECT FROM etl.watermarks"
+        "  WHERE (pipeline, source_table, shard) = (%(pipeline)s, %(table)s, %(shard)s))"
         " ON CONFLICT (pipeline, source_table, shard) DO UPDATE SET cursor = excluded.cursor, value = excluded.value,"
         " position = excluded.position, run_id = excluded.run_id, moved_at = clock_timestamp()"
         " WHERE w.position = %(before)s::jsonb",

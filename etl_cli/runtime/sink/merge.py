@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import psycopg
 
-from etl_cli.runtime.names import cut, quote_sink, quote_text
+from etl_cli.runtime.names import quote_sink, quote_text, with_suffix
 from etl_cli.runtime.plan import DELETED_AT, LINEAGE, ColumnPlan, TablePlan
 from etl_cli.runtime.sink.connect import SinkConnection
 from etl_cli.runtime.sink.queries import execute
@@ -201,7 +201,7 @@ def create_changes_table(connection: SinkConnection, plan: TablePlan) -> None:
 
 def changes_table(plan: TablePlan) -> str:
     """The quoted name of the table beside the target in which `track_changes` records."""
-    return quote_sink(plan.target_schema, cut(f"{plan.target_name}_changes"))
+    return quote_sink(plan.target_schema, with_suffix(plan.target_name, "_changes"))
 
 
 def _comparable(expression: str, sink_type: str) -> str:
