@@ -205,7 +205,7 @@ def test_what_a_dead_run_had_done_stays_done(ledger: Ledger, connection: SinkCon
         Ledger(dead).add_tasks([NewTask(task, "public.x", "replace", {}, None) for task in tasks.values()])
         dead.execute("UPDATE etl.tasks SET state = substr(source_table, 5)")
     wait_until(lambda: rescue(connection, "orders") == [run_id])
-    found = dict(connection.execute("SELECT substr(source_table, 5), state FROM etl.tasks").fetchall())
+    found: dict[str, str] = dict(connection.execute("SELECT substr(source_table, 5), state FROM etl.tasks").fetchall())
     assert found == {
         "queued": "cancelled",
         "running": "cancelled",
