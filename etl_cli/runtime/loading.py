@@ -44,13 +44,18 @@ def loading_of(plan: TablePlan, request: Request, *, streams: int, follows_chang
     return Loading("append" if once or not plan.key else "insert", plan)
 
 
-def exact(loading: Loading, target: Target | None) -> Loading:
-    """The same where COPY cannot write the target's own types: then the rows go through a staging table."""
-    if loading.how != "append" or target is None or not loading.plan.key:
+def exact(loading: Loading, target: Target | None, *, continues: bool = True) -> Loading:
+    """The same where COPY into the target itself would be wrong: then the rows go through a staging table.
+
+    It cannot write other types than the source's, nor pass over rows that are there already, as they may be
+    where the run does not continue from a watermark of every shard.
+    """
+    if loading.how != "append" or target is None:
         return loading
     types = {column.name: column.type for column in target.columns}
     same = all(types.get(name, kind) == kind for name, kind in loading.plan.target_columns.items())
-    return loading if same else replace(loading, how="insert")
+    only_new = continues or not loading.plan.key
+    return loading if same and only_new else replace(loading, how="insert")
 
 
 def applied(apply: Apply, loading: Loading, request: Request) -> Apply:

@@ -127,7 +127,7 @@ def _resolved(
     plan = discarded(wanted, target) if target else wanted
     follows = all((plan.source, shard) in watermarks for shard in shards)
     streams = config.parallelism.streams_per_shard
-    loading = exact(loading_of(plan, request, streams=streams, follows_changes=follows), target)
+    loading = exact(loading_of(plan, request, streams=streams, follows_changes=follows), target, continues=follows)
     apply = applied(decide(loading.plan, target), loading, request)
     return ResolvedTable(loading.plan, loading, apply, target)
 

@@ -78,6 +78,8 @@ class Destination:
 
     def _keep_latest(self, connection: SinkConnection, plan: TablePlan) -> None:
         """Of two versions of a key the one read later stays: a scan along the cursor reads the higher one later."""
+        if not plan.key:
+            return
         key = ", ".join(map(quote_sink, plan.key))
         execute(
             connection,
@@ -110,7 +112,7 @@ class Destination:
         inserted = execute(
             connection,
             f"INSERT INTO {self.table.quoted} ({listed}) OVERRIDING SYSTEM VALUE"
-            f" SELECT {listed} FROM {_STAGING} ON CONFLICT ({key}) DO NOTHING",
+            f" SELECT {listed} FROM {_STAGING}" + (f" ON CONFLICT ({key}) DO NOTHING" if key else ""),
         )
         return Counts(inserted=inserted)
 

@@ -203,6 +203,14 @@ def test_rows_that_are_there_already_are_not_inserted_again(connection: SinkConn
     assert rows_of(connection) == [(1, at(1), "one"), (2, at(2), "two"), (3, at(3), "THREE")]
 
 
+def test_rows_without_a_key_are_all_inserted_also_where_the_target_is_wider(connection: SinkConnection) -> None:
+    connection.execute("CREATE TABLE public.orders (id bigint, name text)")
+    chunks = Chunks(connection, table_plan({"id": "integer", "name": "text"}, mode="append"), "insert")
+    assert chunks.load([(1, "one"), (1, "one")]) == Counts(inserted=2)
+    assert chunks.load([(1, "one")]) == Counts(inserted=1)
+    assert rows_of(connection) == [(1, "one")] * 3
+
+
 # changes
 
 

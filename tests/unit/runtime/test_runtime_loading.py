@@ -138,8 +138,9 @@ def test_copy_writes_the_target_where_the_types_are_the_same() -> None:
     assert exact(found, target_of(COLUMNS | {"shard": "text"})) is found
 
 
-def test_rows_go_through_a_staging_table_where_the_target_has_another_type() -> None:
-    found = loading(plan_of("append"))
+@pytest.mark.parametrize("key", [True, False])
+def test_rows_go_through_a_staging_table_where_the_target_has_another_type(key: bool) -> None:
+    found = loading(plan_of("append", key=key))
     wider = target_of({"id": "bigint", "name": "text", "shard": "text"})
     assert exact(found, wider) == replace(found, how="insert")
 
@@ -147,6 +148,16 @@ def test_rows_go_through_a_staging_table_where_the_target_has_another_type() -> 
 def test_a_column_that_the_target_does_not_have_yet_is_no_other_type() -> None:
     found = loading(plan_of("append"))
     assert exact(found, target_of({"id": "integer", "shard": "text"})) is found
+
+
+def test_rows_that_may_be_there_already_are_passed_over_where_a_watermark_is_missing() -> None:
+    """After `etl-cli state reset`, or where an earlier attempt ended before a shard had its first chunk."""
+    found = loading(plan_of("append"))
+    there = target_of(COLUMNS | {"shard": "text"})
+    assert exact(found, there, continues=False) == replace(found, how="insert")
+    assert exact(found, None, continues=False) is found, "a target that does not exist yet holds no row"
+    keyless = loading(plan_of("append", key=False))
+    assert exact(keyless, there, continues=False) is keyless, "nothing tells its rows apart"
 
 
 @pytest.mark.parametrize("mode", ["replace", "upsert"])
