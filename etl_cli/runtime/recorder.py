@@ -43,8 +43,8 @@ class Recorder:
         self._ledger.task_loaded(task.id, end, visible=not table.is_shadowed)
         task.state = "loaded" if table.is_shadowed else "applied"
         self._progress.state(table.plan.source, task.id.shard, "loaded" if table.is_shadowed else "applied")
-        if end.note:
-            table.notes.append(f"{task.id.shard}: {end.note}")
+        for note in end.notes:
+            table.say(note, task.id.shard)
 
     def _failed(self, event: Failed) -> None:
         table, shard = event.job.plan.source, event.job.shard.name

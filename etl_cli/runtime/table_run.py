@@ -76,7 +76,7 @@ class TaskRun:
             moved,
             None if None in counted else sum(number or 0 for number in counted),
             self.isolation,
-            "; ".join(notes) or None,
+            tuple(notes),
             sums,
         )
 
@@ -113,11 +113,21 @@ class TableRun:
         self.tasks = dict(tasks)
         self._facts = facts
         self._target: Target | None = None
-        self.notes: list[str] = []
+        self._said: dict[str, list[str]] = {}
         self.published: Published | None = None
         self._srids: dict[str, set[int]] = {}
         how = resolved.apply.how if self.is_shadowed else "difference"
         self._shadow = _named(beside) if beside else shadow_of(self.plan, how, facts.run_id, number)
+
+    def say(self, text: str, shard: str = "") -> None:
+        """Something worth telling about the table, or about a shard of it."""
+        self._said.setdefault(text, []).append(shard)
+
+    @property
+    def notes(self) -> list[str]:
+        """What was said, each thing once."""
+        named = {text: ", ".join(sorted(filter(None, shards))) for text, shards in self._said.items()}
+        return [f"{shards}: {text}" if shards else text for text, shards in named.items()]
 
     @property
     def is_shadowed(self) -> bool:
@@ -293,7 +303,7 @@ class TableRun:
             return
         group = self.plan.shard_column or ""
         if not group and len(told) < len(self.tasks):
-            self.notes.append("checksums were not compared: not every shard has them")
+            self.say("checksums were not compared: not every shard has them")
             return
         statement = sql.SQL(select_sink(self.plan, self._shadow.quoted, group))
         rows = connection.execute(statement).fetchall()
@@ -306,10 +316,7 @@ class TableRun:
             wrong = differing(sums, sink.get(place, {}))
             in_parts = any(task.in_parts for shard, task in self.tasks.items() if shard == place or not group)
             if wrong and in_parts:
-                told_of = f"{place}: " if place else ""
-                self.notes.append(
-                    f"{told_of}the checksums of {', '.join(wrong)} differ: the source was written between the parts"
-                )
+                self.say(f"the checksums of {', '.join(wrong)} differ: the source was written between the parts", place)
             elif wrong:
                 raise DataError(
                     f"{self.plan.source}{f' of {place}' if place else ''}: the checksums of {', '.join(wrong)} differ "

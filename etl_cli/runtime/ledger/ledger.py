@@ -78,7 +78,7 @@ class TaskEnd:
     moved: Moved
     counted: int | None
     isolation: str
-    note: str | None
+    notes: Sequence[str] = ()
     checksums: Mapping[str, tuple[int, int]] | None = None
 
 
@@ -211,7 +211,7 @@ class Ledger:
             ]
             + ([end.moved.rows_inserted, end.moved.rows_updated, end.moved.rows_deleted] if visible else [None] * 3)
             + [end.moved.rows_rejected, json.dumps(end.checksums) if end.checksums else None]
-            + [end.isolation, end.note, *_key(task)],
+            + [end.isolation, "; ".join(end.notes) or None, *_key(task)],
         )
 
     def task_failed(self, task: TaskId, error: str, *, cancelled: bool = False) -> None:

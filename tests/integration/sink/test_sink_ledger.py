@@ -58,7 +58,7 @@ def new(task: TaskId, target: str = "public.orders", shadow: str | None = None) 
 
 def end(rows: int, *, size: int = 1, counted: int | None = None, note: str | None = None) -> TaskEnd:
     """Of a task that has read and loaded that many rows."""
-    return TaskEnd(Moved(rows, rows, size), counted, "snapshot", note)
+    return TaskEnd(Moved(rows, rows, size), counted, "snapshot", [note] if note else [])
 
 
 def row(connection: SinkConnection, table: str, columns: str) -> tuple[Any, ...]:
@@ -191,7 +191,7 @@ def test_the_totals_of_a_run_are_the_sums_of_its_tasks(ledger: Ledger, connectio
     for number, task in enumerate(tasks, 1):
         ledger.task_started(task)
         moved = Moved(10 * number, 10 * number - 1, 1000)
-        ledger.task_loaded(task, TaskEnd(moved, None, "snapshot", None), visible=False)
+        ledger.task_loaded(task, TaskEnd(moved, None, "snapshot"), visible=False)
     assert ledger.finish_run(run_id, "succeeded") == RunTotals(100, 96, 4000)
     assert row(connection, "runs", "state, rows_read, rows_loaded, bytes, error, finalized_at IS NOT NULL") == (
         *("succeeded", 100, 96, 4000, None, True),
@@ -255,7 +255,7 @@ def test_a_task_whose_chunks_were_visible_at_once_is_applied_with_its_counts(
     ledger: Ledger, connection: SinkConnection, task: TaskId
 ) -> None:
     moved = Moved(9, 8, 7, rows_rejected=1, rows_inserted=4, rows_updated=3, rows_deleted=2)
-    ledger.task_loaded(task, TaskEnd(moved, 9, "snapshot", None, {"id": (9, 10**18)}), visible=True)
+    ledger.task_loaded(task, TaskEnd(moved, 9, "snapshot", (), {"id": (9, 10**18)}), visible=True)
     columns = "state, rows_inserted, rows_updated, rows_deleted, rows_rejected, checksums"
     assert row(connection, "tasks", columns) == ("applied", 4, 3, 2, 1, {"id": [9, 10**18]})
 
