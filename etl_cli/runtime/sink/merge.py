@@ -147,6 +147,8 @@ class Merge:
     def _rows_may_be_reinserted(self) -> bool:
         """Whether nobody notices: no column of the target's own, no row that refers to it, no trigger, no rule."""
         own_columns = {column.name for column in self.target.columns} - set(self.plan.target_columns)
+        if self.plan.soft_delete:
+            own_columns -= {DELETED_AT}  # NULL again, as an update would make it
         referred_to = any(not constraint.own for constraint in self.target.constraints)
         watched = any(dependent.view_kind == "-" for dependent in self.target.dependents)
         return not (own_columns or referred_to or watched)

@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from etl_cli.runtime.errors import DataError
+from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.sink.connect import SinkConnection
 from etl_cli.runtime.sink.difference import apply_difference
 from etl_cli.runtime.sink.merge import Counts, create_changes_table
@@ -280,6 +281,15 @@ def test_a_row_that_comes_back_loses_its_mark_whether_it_has_changed_or_not(
     assert chunks.load([(1, name, "U")]) == Counts(updated=1)
     assert marks(connection) == {1: None}
     assert rows_of(connection)[0][1] == name
+
+
+@pytest.mark.parametrize("plan", [CHANGES, SOFT])
+def test_values_of_a_unique_column_may_change_places(connection: SinkConnection, plan: TablePlan) -> None:
+    connection.execute("CREATE TABLE public.orders (id integer, name text UNIQUE, shard text, PRIMARY KEY (id, shard))")
+    chunks = Chunks(connection, plan, "changes")
+    chunks.load([(1, "one", "U"), (2, "two", "U"), (3, "three", "U")])
+    assert chunks.load([(1, "two", "U"), (2, "one", "U")]) == Counts(updated=2)
+    assert [row[1] for row in rows_of(connection)] == ["two", "one", "three"]
 
 
 # the change table
