@@ -100,7 +100,9 @@ def _source_bytes(plan: TablePlan, column: ColumnPlan) -> str:
 def _utf8(plan: TablePlan, expression: str) -> str:
     if plan.nul_characters == "strip":
         expression = f"REPLACE({expression} COLLATE Latin1_General_100_BIN2, NCHAR(0), N'')"
-    return f"CONVERT(varbinary(max), CONVERT(varchar(max), {expression} COLLATE {_UTF8}))"
+    # by way of nvarchar(max): a varchar(n) of another code page would be cut at n bytes of UTF-8
+    wide = f"CONVERT(nvarchar(max), {expression})"
+    return f"CONVERT(varbinary(max), CONVERT(varchar(max), {wide} COLLATE {_UTF8}))"
 
 
 def _sink_bytes(column: ColumnPlan, name: str) -> str:

@@ -111,7 +111,7 @@ class _RejectingWriter(_Writer):
             self._copy_alone(data, batch.num_rows)
         except (psycopg.DataError, psycopg.IntegrityError) as error:
             if batch.num_rows == 1:
-                said = error.diag.message_primary or str(error)
+                said = (error.diag.message_primary or str(error)).replace("etl_staging", self._plan.target_name)
                 self.rejects.append(Reject(key_of(self._plan, batch, 0), error.diag.column_name, said))
                 return
             half = batch.num_rows // 2

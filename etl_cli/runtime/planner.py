@@ -67,6 +67,8 @@ def _target_collisions(tables: Sequence[TablePlan]) -> Problems:
     sources: dict[str, list[str]] = {}
     for table in tables:
         sources.setdefault(table.target, []).append(table.source)
+        if table.track_changes:
+            sources.setdefault(f"{table.target}_changes", []).append(f"the changes of {table.source}")
     return [
         f"{' and '.join(sorted(meeting))} would share the target {target}: give one of them its own `target`"
         for target, meeting in sources.items()
@@ -127,6 +129,7 @@ class _TablePlanner:
         columns = self._columns(found)
         key = self._key(found)
         self._check_mode(found, key)
+        self._check_order(found, key)
         self._check_names(columns)
         if self.problems:
             return self
@@ -327,6 +330,15 @@ class _TablePlanner:
                 self._problem(
                     f"validate: checksums needs SQL Server 2019 or newer, {', '.join(old)} is older: use counts"
                 )
+
+    def _check_order(self, found: Mapping[str, SourceTable], key: tuple[str, ...]) -> None:
+        """A place in the order is written in one type and collation: they must be those of every shard."""
+        for name in dict.fromkeys((*key, *self._order_of_mode(found, key))):
+            types = {shard: column.type for shard, table in found.items() if (column := table.column(name))}
+            alike = len({(str(kind), kind.collation) for kind in types.values()}) == 1
+            if not alike and all(can_be_key(kind) for kind in types.values()):
+                told = ", ".join(f"{shard} {kind} {kind.collation or ''}".strip() for shard, kind in types.items())
+                self._problem(f"columns differ: {name} orders the rows and must be alike on all shards ({told})")
 
     def _checked_cursor(self, found: Mapping[str, SourceTable], name: str) -> str | None:
         columns = {shard: table.column(name) for shard, table in found.items()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyodbc
 
@@ -12,6 +12,7 @@ from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import EtlError, PlanError, SourceError
 from etl_cli.runtime.job import READ_COMMITTED, SNAPSHOT
 from etl_cli.runtime.loading import Loading, applied, exact, loading_of
+from etl_cli.runtime.names import quote_sink, quote_text
 from etl_cli.runtime.pending import refused
 from etl_cli.runtime.plan import Plan, TablePlan
 from etl_cli.runtime.planner import make_plan
@@ -19,7 +20,7 @@ from etl_cli.runtime.request import EVERYTHING, Request
 from etl_cli.runtime.sink.apply import Apply, decide
 from etl_cli.runtime.sink.connect import Sink, SinkConnection
 from etl_cli.runtime.sink.evolve import discarded
-from etl_cli.runtime.sink.queries import query
+from etl_cli.runtime.sink.queries import execute, query
 from etl_cli.runtime.sink.target import Target, read_target
 from etl_cli.runtime.source.catalogue import Catalogue, read_catalogue
 from etl_cli.runtime.source.connect import Shard, connect_odbc
@@ -128,8 +129,27 @@ def _resolved(
     follows = all((plan.source, shard) in watermarks for shard in shards)
     streams = config.parallelism.streams_per_shard
     loading = exact(loading_of(plan, request, streams=streams, follows_changes=follows), target, continues=follows)
+    unmarked = [shard for shard in shards if (plan.source, shard) not in watermarks]
+    if loading.how == "append" and not plan.key and target and unmarked and _holds_rows(connection, plan, unmarked):
+        loading = replace(loading, problem=_rows_of_unknown_age(plan, unmarked))
     apply = applied(decide(loading.plan, target), loading, request)
     return ResolvedTable(loading.plan, loading, apply, target)
+
+
+def _holds_rows(connection: SinkConnection, plan: TablePlan, shards: Sequence[str]) -> bool:
+    """Whether the target has rows of these shards; of any, where they cannot be told apart."""
+    table = quote_sink(plan.target_schema, plan.target_name)
+    where = ""
+    if plan.shard_column:
+        where = f" WHERE {quote_sink(plan.shard_column)} IN ({', '.join(map(quote_text, shards))})"
+    return bool(execute(connection, f"SELECT FROM {table}{where} LIMIT 1"))
+
+
+def _rows_of_unknown_age(plan: TablePlan, shards: Sequence[str]) -> str:
+    return (
+        f"{plan.source}: {plan.target} holds rows of {', '.join(shards)}, but there is no watermark, and without a key "
+        "they would come twice: delete these rows, or say with `etl-cli state NAME set` how far they go"
+    )
 
 
 def _told_of(table: ResolvedTable) -> list[str]:
@@ -140,8 +160,9 @@ def _told_of(table: ResolvedTable) -> list[str]:
     notes = []
     if evolution.added:
         names = ", ".join(name for name, _ in evolution.added)
-        old = "; rows that are there already keep NULL in it: `etl-cli state NAME reset` and a run fill it"
-        notes.append(f"{plan.target}: a new column: {names}{old if plan.incremental else ''}")
+        old = "; rows that are there already keep NULL in it" if plan.incremental else ""
+        remedy = ": `etl-cli state NAME reset` and a run fill it" if old and plan.mode == "upsert" else ""
+        notes.append(f"{plan.target}: a new column: {names}{old}{remedy}")
     if evolution.widened:
         told = ", ".join(f"{name} to {kind}" for name, kind in evolution.widened)
         notes.append(f"{plan.target}: a wider type: {told}")

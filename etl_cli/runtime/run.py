@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError as CancelledFutureError
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import psycopg
 
@@ -60,7 +61,8 @@ def run_pipeline(config: Config, progress: Progress, request: Request = EVERYTHI
         marks = read_watermarks(connection, config.name)
         resolved, errors = resolve_or_refuse(config, connection, request, marks)
         begun = _begun(ledger, connection, config, request, resolved)
-        alive.enter_context(Heartbeat(connection, begun.run_id))
+        beat = partial(connect_sink, sink_of(config), f"etl-cli {config.name} run {begun.run_id}", attempts=1)
+        alive.enter_context(Heartbeat(beat, begun.run_id))
         if begun.how != "resume":
             resolved.notes.extend(f"run {number} had ended without a word" for number in rescued)
         facts = RunFacts(
@@ -401,8 +403,8 @@ class _Run:
 
 @contextlib.contextmanager
 def _pool(config: Config) -> Iterator[Pool]:
-    # two of the sink's connections are the run's own: the ledger's, and the one that makes tables visible
-    streams = min(config.parallelism.shards * config.parallelism.streams_per_shard, config.sink.max_connections - 2)
+    # three of the sink's connections are the run's own: the ledger's, the heartbeat's, and that which publishes
+    streams = min(config.parallelism.shards * config.parallelism.streams_per_shard, config.sink.max_connections - 3)
     per_shard = min(config.parallelism.streams_per_shard, config.source.max_connections)
     pool = Pool(max(1, streams), per_shard, config.stop_grace)
     try:

@@ -133,7 +133,7 @@ class SinkConfig(_Section):
     schema_: Annotated[str, Field(alias="schema")] = "public"
     sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
     options: Options = {}
-    max_connections: Annotated[int, Field(ge=3)] = 8
+    max_connections: Annotated[int, Field(ge=4)] = 8
 
 
 def _lookback(value: object) -> object:

@@ -7,12 +7,13 @@ connection: there the heartbeat tells, by the sink's own clock.
 
 from __future__ import annotations
 
-import contextlib
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psycopg
 
+from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.sink.connect import SinkConnection
 
 INTERVAL_S = 10
@@ -49,11 +50,12 @@ def running(connection: SinkConnection, pipeline: str) -> list[RunningRun]:
 
 
 class Heartbeat:
-    """Renews a run's heartbeat from a thread of its own, over the ledger's connection."""
+    """Renews a run's heartbeat from a thread and a connection of its own: the ledger's may be busy for minutes."""
 
-    def __init__(self, connection: SinkConnection, run_id: int) -> None:
-        self._connection = connection
+    def __init__(self, connect: Callable[[], SinkConnection], run_id: int) -> None:
+        self._connect = connect
         self._run_id = run_id
+        self._connection: SinkConnection | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._beat, daemon=True, name="heartbeat")
 
@@ -64,13 +66,22 @@ class Heartbeat:
     def __exit__(self, *_: object) -> None:
         self._ended.set()
         self._thread.join(1)
+        if self._connection is not None:
+            self._connection.close()
 
     def _beat(self) -> None:
         while not self._ended.wait(INTERVAL_S):
-            with contextlib.suppress(psycopg.Error):  # whoever uses the connection next tells
-                self._connection.execute(
-                    "UPDATE etl.runs SET heartbeat_at = clock_timestamp() WHERE run_id = %s", [self._run_id]
-                )
+            try:
+                self._renew()
+            except (psycopg.Error, EtlError):  # whoever uses the ledger next tells
+                self._connection = None
+
+    def _renew(self) -> None:
+        if self._connection is None:
+            self._connection = self._connect()
+        self._connection.execute(
+            "UPDATE etl.runs SET heartbeat_at = clock_timestamp() WHERE run_id = %s", [self._run_id]
+        )
 
 
 def key(run_id: int) -> int:

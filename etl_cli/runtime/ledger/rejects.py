@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from etl_cli.runtime.ledger.ledger import TaskId
 from etl_cli.runtime.sink.connect import SinkConnection
 
+_LOCK_CLASS = 0x65746E
+"""First key of the advisory locks under which a table's rejects are counted."""
+
 
 @dataclass(frozen=True)
 class Reject:
@@ -25,6 +28,9 @@ class Reject:
 
 def record_rejects(connection: SinkConnection, task: TaskId, rejects: Sequence[Reject]) -> int:
     """Write them down; how many the run has left out of the table so far, over all shards that have committed."""
+    # shards that reject at the same time count one after the other: each sees what the one before it has committed
+    lock = "SELECT pg_advisory_xact_lock(%s, hashtext(%s))"
+    connection.execute(lock, [_LOCK_CLASS, f"{task.run_id} {task.source_table}"])
     with connection.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO etl.rejects (run_id, source_table, shard, key, column_name, reason)"

@@ -56,6 +56,11 @@ def is_wider(kind: str, than: str) -> bool:
     """Whether every value of type `than` is a value of type `kind`, both as `format_type` spells them."""
     if kind == than:
         return True
+    if kind == "numeric":
+        return than in _WHOLE or _NUMERIC.fullmatch(than) is not None
+    if kind == "character varying":
+        return than == "text" or _VARCHAR.fullmatch(than) is not None
+    kind, than = _with_digits(kind), _with_digits(than)
     if kind in _WHOLE and than in _WHOLE:
         return _WHOLE[kind] >= _WHOLE[than]
     if kind == "text":
@@ -73,6 +78,11 @@ def is_wider(kind: str, than: str) -> bool:
         return time[1] == before[1] and time[3] == before[3] and int(time[2]) >= int(before[2])
     longer, shorter = _VARCHAR.fullmatch(kind), _VARCHAR.fullmatch(than)
     return bool(longer and shorter and int(longer[1]) >= int(shorter[1]))
+
+
+def _with_digits(kind: str) -> str:
+    """A time type without a precision holds six digits."""
+    return re.sub(r"^(timestamp|time) (with|without)", r"\1(6) \2", kind)
 
 
 def against_contract(plan: TablePlan, target: Target) -> str:

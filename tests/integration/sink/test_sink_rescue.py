@@ -153,7 +153,7 @@ def test_the_heartbeat_is_renewed_while_the_run_lives_and_ends_with_it(
 ) -> None:
     monkeypatch.setattr("etl_cli.runtime.ledger.heartbeat.INTERVAL_S", 0.01)
     run_id = active_run(other)
-    with Heartbeat(other, run_id) as heartbeat:
+    with Heartbeat(lambda: other, run_id) as heartbeat:
         expire(connection, run_id)
         wait_until(lambda: not running(connection, "orders")[0].expired)
     assert not heartbeat._thread.is_alive()
@@ -167,7 +167,7 @@ def test_a_heartbeat_over_a_lost_connection_is_silent(
     """Whoever uses the connection next tells."""
     monkeypatch.setattr("etl_cli.runtime.ledger.heartbeat.INTERVAL_S", 0.01)
     run_id = active_run(other)
-    with Heartbeat(other, run_id) as heartbeat:
+    with Heartbeat(lambda: other, run_id) as heartbeat:
         end_sessions(connection, run_id)
         heartbeat._thread.join(0.1)
         assert heartbeat._thread.is_alive()
