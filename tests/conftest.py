@@ -86,14 +86,17 @@ def quiet(sink: SinkDatabase, databases: Databases) -> None:
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Remember what the tests promise, for the summary."""
+    """Remember what the tests promise, for the summary; a part of them would say nothing."""
+    if session.config.args_source is not pytest.Config.ArgsSource.TESTPATHS or session.config.option.keyword:
+        return
     docstrings = [getattr(getattr(item, "function", None), "__doc__", None) for item in session.items]
     session.config.stash[_TRAPS] = coverage(docstrings)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print how many rows of the table of traps have their test."""
-    terminalreporter.write_line(config.stash.get(_TRAPS, ""))
+    if _TRAPS in config.stash:
+        terminalreporter.write_line(config.stash[_TRAPS])
 
 
 _TRAPS = pytest.StashKey[str]()
