@@ -55,5 +55,9 @@ class PlanError(EtlError):
     """The source, the target and the configuration do not fit together."""
 
 
+class InvalidError(EtlError):
+    """What was loaded is not what the source has: a count or a checksum differs. No other run may go on with it."""
+
+
 class DataError(EtlError):
     """A row that Postgres cannot hold, or a count that is not what it must be."""

@@ -6,7 +6,7 @@ Imports no Arrow: the run's own process needs none.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.ledger.ledger import TaskId
@@ -32,6 +32,7 @@ class WatermarkMove:
 
     id: WatermarkId
     cursor: str
+    scope: str
     before: tuple[str, ...] | None
 
 
@@ -60,13 +61,9 @@ class Result:
     moved: Moved
     counted: int | None
     notes: tuple[str, ...] = ()
-    srids: Mapping[str, frozenset[int]] = field(default_factory=dict)
-    """The spatial reference systems of each spatial column of the target."""
     checksums: Mapping[str, tuple[int, int]] | None = None
     """By column of the target what the source summed over the window: values that are not NULL, sum of hashes."""
     last_position: tuple[str, ...] = ()
-    parts: int = 1
-    """How often the window was begun: a read in parts is of several moments."""
 
 
 class Watcher:

@@ -12,13 +12,14 @@ from psycopg import sql
 
 from etl_cli.runtime.checksums import Sums, as_sums, select_sink
 from etl_cli.runtime.errors import DataError, SinkError
-from etl_cli.runtime.ledger.chunks import ChunkId, Held, SupersededError, begin_chunk, complete_chunk
+from etl_cli.runtime.ledger.chunks import ChunkId, ChunkTakenError, Held, SupersededError, begin_chunk, complete_chunk
 from etl_cli.runtime.ledger.rejects import Reject, record_rejects
 from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.sink.connect import SinkConnection, translate
 from etl_cli.runtime.sink.destination import Destination
 from etl_cli.runtime.sink.merge import Counts
+from etl_cli.runtime.sink.srids import record_srids
 from etl_cli.runtime.transform import BadRowError, BatchEncoder, key_of
 from etl_cli.runtime.type_map import base_type
 
@@ -176,6 +177,7 @@ class ChunkLoader:
             self._refuse_too_many(chunk, writer.rejects)
             sums = self._sums()
             writer.counts = self._destination.settle(connection, plan, chunk.task.run_id, chunk.task.shard)
+            record_srids(connection, plan, self._destination.table, self._encoder.findings.srids)
             if settled is not None:
                 settled(connection, writer.last_key)
             complete_chunk(connection, chunk, attempt, writer.last_key, writer.held, sums)
@@ -218,6 +220,8 @@ def is_transient(error: SinkError) -> bool:
     """Whether another try of the chunk may succeed: a lost connection, a lock, a deadlock, a server going down."""
     if isinstance(error, SupersededError):
         return False
+    if isinstance(error, ChunkTakenError):
+        return True  # the answer to its commit was lost: another try goes on after it
     state = error.sqlstate
     return state is None or state.startswith(("08", "40", "53", "55", "57", "58"))
 

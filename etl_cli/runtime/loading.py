@@ -40,8 +40,9 @@ def loading_of(plan: TablePlan, request: Request, *, streams: int, follows_chang
         return Loading(
             "insert", plan, problem=f"{plan.source}: --full in mode append needs a key, or rows would come twice"
         )
-    once = not (plan.lookback or request.full or plan.validate == "checksums" or (streams > 1 and plan.key))
-    return Loading("append" if once or not plan.key else "insert", plan)
+    # with a key rows that are there already are passed over, whatever brought them: a part that was read by
+    # --where or --full, a lookback, an attempt whose watermark was reset
+    return Loading("insert" if plan.key else "append", plan)
 
 
 def exact(loading: Loading, target: Target | None, *, continues: bool = True) -> Loading:
@@ -69,6 +70,9 @@ def applied(apply: Apply, loading: Loading, request: Request) -> Apply:
 
 def _of_condition(plan: TablePlan, where: str) -> Loading:
     combined = f"({plan.where}) AND ({where})" if plan.where else where
+    # along the key alone: a cursor may be NULL, and no watermark moves
+    key = tuple(column.source for column in plan.columns if column.target in plan.key)
+    plan = replace(plan, order=key or plan.order)
     problem = "" if plan.key else f"{plan.source}: --where needs a key, to change only the rows that it reads"
     if plan.mode == "append":
         return Loading("insert", replace(plan, where=combined), problem=problem)

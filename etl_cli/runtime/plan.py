@@ -97,6 +97,11 @@ class TablePlan:
         return columns | (LINEAGE if self.lineage else {})
 
     @property
+    def scope(self) -> str:
+        """What a watermark tells of: another target, key or condition is another matter."""
+        return json.dumps([self.target, sorted(self.key), self.where])
+
+    @property
     def row_bytes(self) -> int:
         """What a row may take, by the declarations of its columns."""
         return sum(column.max_bytes for column in self.columns) or 1

@@ -28,6 +28,9 @@ from etl_cli.runtime.type_requests import EXTENSION_TYPES, offset_column, reques
 
 Problems = list[str]
 
+CUT_TYPES = ("datetime2(7)", "datetimeoffset(7)", "time(7)")
+"""Types of which Postgres keeps six digits of a second."""
+
 FIRST_WITH_UTF8 = 15
 """SQL Server 2019: the first whose collations can turn text into UTF-8."""
 
@@ -316,6 +319,8 @@ class _TablePlanner:
             self._cursor = self._checked_cursor(found, self._table.cursor)
         if mode in ("upsert", "sync", "changes") and not key:
             self._problem(f"mode {mode} needs a key to tell rows apart: name its columns under `key`")
+        if mode in ("upsert", "append", "changes", "sync"):
+            self._refuse_cut_keys(found, key)
         if mode == "append" and self._table.lookback and not key:
             self._problem("a lookback in mode append needs a key, or rows would come twice: name it under `key`")
         if mode == "changes":
@@ -331,12 +336,22 @@ class _TablePlanner:
                     f"validate: checksums needs SQL Server 2019 or newer, {', '.join(old)} is older: use counts"
                 )
 
+    def _refuse_cut_keys(self, found: Mapping[str, SourceTable], key: tuple[str, ...]) -> None:
+        """Two keys that differ in the seventh digit of a second would become one row (trap 8 cuts it)."""
+        for name in key:
+            kinds = [column.type for table in found.values() if (column := table.column(name))]
+            if any(str(kind) in CUT_TYPES for kind in kinds):
+                self._problem(
+                    f"key column {name} is {kinds[0]}, of which Postgres keeps six digits: rows could fall together: "
+                    "choose another `key`, or mode replace"
+                )
+
     def _check_order(self, found: Mapping[str, SourceTable], key: tuple[str, ...]) -> None:
         """A place in the order is written in one type and collation: they must be those of every shard."""
         for name in dict.fromkeys((*key, *self._order_of_mode(found, key))):
             types = {shard: column.type for shard, table in found.items() if (column := table.column(name))}
             alike = len({(str(kind), kind.collation) for kind in types.values()}) == 1
-            if not alike and all(can_be_key(kind) for kind in types.values()):
+            if not alike and not self.problems and all(can_be_key(kind) for kind in types.values()):
                 told = ", ".join(f"{shard} {kind} {kind.collation or ''}".strip() for shard, kind in types.items())
                 self._problem(f"columns differ: {name} orders the rows and must be alike on all shards ({told})")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 
@@ -11,6 +11,7 @@ import pyodbc
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import EtlError, PlanError, SourceError
 from etl_cli.runtime.job import READ_COMMITTED, SNAPSHOT
+from etl_cli.runtime.ledger.watermarks import CHANGES_CURSOR, Watermark
 from etl_cli.runtime.loading import Loading, applied, exact, loading_of
 from etl_cli.runtime.names import quote_sink, quote_text
 from etl_cli.runtime.pending import refused
@@ -24,6 +25,11 @@ from etl_cli.runtime.sink.queries import execute, query
 from etl_cli.runtime.sink.target import Target, read_target
 from etl_cli.runtime.source.catalogue import Catalogue, read_catalogue
 from etl_cli.runtime.source.connect import Shard, connect_odbc
+
+Marks = Mapping[tuple[str, str], Watermark]
+"""Watermarks by (source table, shard)."""
+
+NO_MARKS: Marks = {}
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ def resolve(
     catalogues: Sequence[Catalogue],
     connection: SinkConnection,
     request: Request = EVERYTHING,
-    watermarks: Collection[tuple[str, str]] = (),
+    watermarks: Marks = NO_MARKS,
 ) -> Resolved:
     """What a run would do against these catalogues and this sink, problems collected."""
     plan, problems, notes = make_plan(
@@ -121,26 +127,54 @@ def _resolved(
     wanted: TablePlan,
     connection: SinkConnection,
     request: Request,
-    watermarks: Collection[tuple[str, str]],
+    watermarks: Marks,
     shards: Sequence[str],
 ) -> ResolvedTable:
     target = read_target(connection, wanted.target_schema, wanted.target_name)
     plan = discarded(wanted, target) if target else wanted
-    follows = all((plan.source, shard) in watermarks for shard in shards)
+    marks = [mark for shard in shards if (mark := watermarks.get((plan.source, shard))) is not None]
+    follows = len(marks) == len(shards)
+    if plan.mode == "changes":
+        # versions of another target, key or condition, or a cursor of another mode, say nothing of this one
+        follows = follows and target is not None and all(_is_of_changes(mark, plan) for mark in marks)
     streams = config.parallelism.streams_per_shard
     loading = exact(loading_of(plan, request, streams=streams, follows_changes=follows), target, continues=follows)
     unmarked = [shard for shard in shards if (plan.source, shard) not in watermarks]
     if loading.how == "append" and not plan.key and target and unmarked and _holds_rows(connection, plan, unmarked):
         loading = replace(loading, problem=_rows_of_unknown_age(plan, unmarked))
+    if plan.cursor and not request.full and request.where is None and not loading.problem:
+        loading = replace(loading, problem=_strange_marks(connection, plan, marks, target))
     apply = applied(decide(loading.plan, target), loading, request)
     return ResolvedTable(loading.plan, loading, apply, target)
 
 
+def _is_of_changes(mark: Watermark, plan: TablePlan) -> bool:
+    return mark.cursor == CHANGES_CURSOR and mark.scope == plan.scope
+
+
+def _strange_marks(
+    connection: SinkConnection, plan: TablePlan, marks: Sequence[Watermark], target: Target | None
+) -> str:
+    """What a watermark tells must be there: else the rows below it would never come. "" = nothing is wrong."""
+    if not marks:
+        return ""
+    remedy = "`etl-cli state NAME reset` reads everything again, `etl-cli state NAME set` says where to go on"
+    if target is None or not _holds_rows(connection, plan, ()):
+        return (
+            f"{plan.source}: {plan.target} is {'gone' if target is None else 'empty'}, but it has watermarks: {remedy}"
+        )
+    others = sorted({mark.id.shard for mark in marks if mark.scope != plan.scope})
+    if others:
+        told = f"the watermark of {', '.join(others)} is one of another target, key or condition"
+        return f"{plan.source}: {told}: {remedy}"
+    return ""
+
+
 def _holds_rows(connection: SinkConnection, plan: TablePlan, shards: Sequence[str]) -> bool:
-    """Whether the target has rows of these shards; of any, where they cannot be told apart."""
+    """Whether the target has rows of these shards; of any, where none are named or they cannot be told apart."""
     table = quote_sink(plan.target_schema, plan.target_name)
     where = ""
-    if plan.shard_column:
+    if plan.shard_column and shards:
         where = f" WHERE {quote_sink(plan.shard_column)} IN ({', '.join(map(quote_text, shards))})"
     return bool(execute(connection, f"SELECT FROM {table}{where} LIMIT 1"))
 
@@ -173,7 +207,7 @@ def resolve_or_refuse(
     config: Config,
     connection: SinkConnection,
     request: Request = EVERYTHING,
-    watermarks: Collection[tuple[str, str]] = (),
+    watermarks: Marks = NO_MARKS,
 ) -> tuple[Resolved, list[SourceError]]:
     """What a run needs, and the errors of shards that did not answer where the run goes on without them.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etl_cli.runtime.errors import EtlError
+from etl_cli.runtime.errors import EtlError, InvalidError
 from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.progress import Progress
 from etl_cli.runtime.table_run import TableRun, TaskRun
@@ -16,6 +16,7 @@ class Recorder:
         self._ledger = ledger
         self._progress = progress
         self._begun: set[tuple[str, str]] = set()
+        self._failed_tasks: set[tuple[str, str]] = set()
         self.errors: list[EtlError] = []
 
     def tell(self, event: Event) -> None:
@@ -50,5 +51,10 @@ class Recorder:
         table, shard = event.job.plan.source, event.job.shard.name
         if not event.cancelled:
             self.errors.append(event.error)
+            self._failed_tasks.add((table, shard))
+            if isinstance(event.error, InvalidError):
+                self._ledger.forbid_resumption(event.job.task.run_id)
+        elif (table, shard) in self._failed_tasks:
+            return  # another stream of the task has told why
         self._ledger.task_failed(event.job.task, str(event.error), cancelled=event.cancelled)
         self._progress.state(table, shard, "cancelled" if event.cancelled else "failed")

@@ -46,6 +46,8 @@ def beginning(config: Config, request: Request, fingerprint: str, last: PastRun 
 
 
 def _obstacle(config: Config, fingerprint: str, last: PastRun) -> str:
+    if not last.resumable:
+        return "what it had loaded did not pass validation"
     if last.fingerprint != fingerprint:
         return "its configuration or the source's tables have changed since"
     if last.age_s > config.resume_within:

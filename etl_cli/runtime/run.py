@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError as CancelledFutureError
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import psycopg
 
 from etl_cli.runtime.config.model import Config
-from etl_cli.runtime.errors import DataError, EtlError, SourceError
+from etl_cli.runtime.errors import DataError, EtlError, InvalidError, SourceError
 from etl_cli.runtime.job import Job
 from etl_cli.runtime.ledger.heartbeat import Heartbeat
 from etl_cli.runtime.ledger.ledger import Ledger, PastTask, RunTotals, TaskId
 from etl_cli.runtime.ledger.migrate import ledger_errors
 from etl_cli.runtime.ledger.rescue import claim, drop_leftovers, end_sessions, rescue
-from etl_cli.runtime.ledger.watermarks import Watermark, read_watermarks
+from etl_cli.runtime.ledger.watermarks import read_watermarks
 from etl_cli.runtime.outcome import Outcome, RunFailedError, TableOutcome
-from etl_cli.runtime.planning import Resolved, ResolvedTable, resolve_or_refuse, shards_of, sink_of
+from etl_cli.runtime.planning import Marks, Resolved, ResolvedTable, resolve_or_refuse, shards_of, sink_of
 from etl_cli.runtime.progress import Moved, Progress, TaskProgress
 from etl_cli.runtime.recorder import Recorder
 from etl_cli.runtime.request import EVERYTHING, Request
@@ -33,8 +35,6 @@ from etl_cli.runtime.source.driver import missing_libraries, uses_microsoft_driv
 from etl_cli.runtime.table_run import RunFacts, TableRun, TaskRun
 from etl_cli.runtime.windows import Fixed, fix_windows, from_ledger
 from etl_cli.runtime.workers import Done, Failed, Pool, warm_up
-
-Marks = Mapping[tuple[str, str], Watermark]
 
 
 def run_pipeline(config: Config, progress: Progress, request: Request = EVERYTHING) -> Outcome:
@@ -60,7 +60,7 @@ def run_pipeline(config: Config, progress: Progress, request: Request = EVERYTHI
         rescued = rescue(connection, config.name)
         marks = read_watermarks(connection, config.name)
         resolved, errors = resolve_or_refuse(config, connection, request, marks)
-        begun = _begun(ledger, connection, config, request, resolved)
+        begun = _begun(ledger, connection, config, request, resolved, marks)
         beat = partial(connect_sink, sink_of(config), f"etl-cli {config.name} run {begun.run_id}", attempts=1)
         alive.enter_context(Heartbeat(beat, begun.run_id))
         if begun.how != "resume":
@@ -94,13 +94,15 @@ class _Begun:
     tasks: Mapping[tuple[str, str], PastTask]
 
 
-def _begun(ledger: Ledger, connection: SinkConnection, config: Config, request: Request, resolved: Resolved) -> _Begun:
-    fingerprint = resolved.plan.fingerprint
+def _begun(
+    ledger: Ledger, connection: SinkConnection, config: Config, request: Request, resolved: Resolved, marks: Marks
+) -> _Begun:
+    fingerprint = fingerprint_of(config, resolved)
     decided = beginning(config, request, fingerprint, ledger.last_run(config.name))
     tasks: Mapping[tuple[str, str], PastTask] = {}
     if decided.of is not None:
         tasks = ledger.tasks_of(decided.of.run_id)
-        if not _still_fits(connection, resolved, tasks):
+        if not _still_fits(connection, resolved, tasks, marks, decided.of.run_id):
             told = f"run {decided.of.run_id} cannot be resumed: what it left in the sink is gone or has changed"
             decided, tasks = Beginning("anew", note=f"{told}; this run starts anew"), {}
     if decided.note:
@@ -117,12 +119,31 @@ def _begun(ledger: Ledger, connection: SinkConnection, config: Config, request: 
     return _Begun(run_id, 1, decided.how, tasks)
 
 
-def _still_fits(connection: SinkConnection, resolved: Resolved, tasks: Mapping[tuple[str, str], PastTask]) -> bool:
-    """Whether the tasks' shadows are there, where this run would look for them."""
+def fingerprint_of(config: Config, resolved: Resolved) -> str:
+    """Of what is read, where from, and what becomes of it: a run is resumed only with its own."""
+    source = config.source
+    places = [(s.name, s.host, s.port, s.database or source.database) for s in source.shards]
+    return hashlib.sha256(json.dumps([resolved.plan.fingerprint, source.driver, places]).encode()).hexdigest()[:16]
+
+
+def _still_fits(
+    connection: SinkConnection,
+    resolved: Resolved,
+    tasks: Mapping[tuple[str, str], PastTask],
+    marks: Marks,
+    run_id: int,
+) -> bool:
+    """Whether shadows, targets and watermarks are as the run left them."""
     for table in resolved.tables:
         for shard in resolved.shards:
             past = tasks.get((table.plan.source, shard))
             if past is None or past.windows is None:
+                return False
+            mark = marks.get((table.plan.source, shard))
+            before = from_ledger(past.windows).before
+            if (mark.position if mark else None) != before and (mark is None or mark.run_id != run_id):
+                return False
+            if table.loading.how != "shadow" and table.target is None:
                 return False
             if past.shadow is None or past.state == "applied":
                 continue
@@ -237,7 +258,9 @@ class _Run:
             fixed = {}
             for table in self._resolved.tables:
                 key = (table.plan.source, shard.name)
-                fixed[key] = fix_windows(bounds, table.loading, self._marks.get(key), self._request, streams=streams)
+                mark = self._marks.get(key)
+                asked = fix_windows(bounds, table.loading, mark, self._request, streams=streams)
+                fixed[key] = replace(asked, before=mark.position if mark else None)
             return fixed
 
     def _copy_all(self) -> None:
@@ -291,6 +314,8 @@ class _Run:
                 self._progress.enter("copying")
             self._recorder.tell(event)
             table = tables[event.job.plan.source]
+            if isinstance(event, Failed | Done):
+                table.stream_ended()
             if isinstance(event, Failed):
                 table.tasks[event.job.shard.name].failed = True
                 if self._config.error_handling.on_shard_failure == "fail":
@@ -301,13 +326,14 @@ class _Run:
                 task = table.stream_done(event.job.shard.name, event.job.stream, event.result)
                 if task is not None and not task.failed:
                     self._ended(table, task)
-            if isinstance(event, Failed | Done) and self._can_be_applied(table):
+            if isinstance(event, Failed | Done) and self._can_be_applied(table, pool):
                 applied.append(appliers.submit(self._apply, table))
-            if any(future.done() and future.exception() is not None for future in applied):
+            failed = any(future.done() and future.exception() is not None for future in applied)
+            if failed and self._config.error_handling.on_shard_failure == "fail":
                 pool.cancel()
 
-    def _can_be_applied(self, table: TableRun) -> bool:
-        if not table.is_shadowed or not table.is_complete or not table.complete_shards:
+    def _can_be_applied(self, table: TableRun, pool: Pool) -> bool:
+        if not table.is_shadowed or not table.is_complete or not table.complete_shards or pool.is_cancelled:
             return False
         return not self._errors or self._config.error_handling.on_shard_failure == "continue"
 
@@ -337,6 +363,8 @@ class _Run:
             return future.result()
         except EtlError as error:
             self._errors.append(error)
+            if isinstance(error, InvalidError):
+                self._ledger.forbid_resumption(self._facts.run_id)
         except psycopg.Error as error:
             self._errors.append(translate(error, "making a table visible"))
         except CancelledFutureError:
@@ -375,7 +403,11 @@ class _Run:
                 with contextlib.suppress(psycopg.Error):
                     table.tidy(self._connection)
         try:
-            totals = self._ledger.finish_run(self._facts.run_id, state, str(error) if error else None)
+            ended = self._ledger.finish_run(self._facts.run_id, state, str(error) if error else None)
+            totals = ended or RunTotals(0, 0, 0)
+            if ended is None:
+                error = error or EtlError(f"run {self._facts.run_id} was taken for dead by another", "run again")
+                state = "interrupted"
         except psycopg.Error as lost:
             # whatever became visible is recorded with it; the next run finds that this one has ended
             error = error or translate(lost, "writing the end of the run into the ledger")

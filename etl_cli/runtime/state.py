@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from etl_cli.runtime.config.model import Config
-from etl_cli.runtime.errors import UsageError
+from etl_cli.runtime.errors import PlanError, UsageError
 from etl_cli.runtime.expansion import split_name
 from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.ledger.migrate import ledger_errors
@@ -19,7 +19,9 @@ from etl_cli.runtime.ledger.watermarks import (
     set_watermark,
 )
 from etl_cli.runtime.lookback import is_higher
-from etl_cli.runtime.planning import resolve_or_refuse, sink_of
+from etl_cli.runtime.plan import TablePlan
+from etl_cli.runtime.planner import make_plan
+from etl_cli.runtime.planning import read_catalogues, shards_of, sink_of
 from etl_cli.runtime.request import Request
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink
 from etl_cli.runtime.source.position import columns_of
@@ -49,8 +51,7 @@ def chosen_for_setting(config: Config, table: str, shards: Sequence[str]) -> lis
     """The watermarks that are meant, whether they are there or not. Raises UsageError for what cannot have one."""
     config = Request(shards=shards).of_shards(config)
     with _ledger(config) as connection:
-        resolved, _ = resolve_or_refuse(config, connection, Request(tables=[table]))
-    plan = resolved.tables[0].plan
+        plan = _plan_of(config, connection, table)
     if plan.cursor is None:
         raise UsageError(f"{plan.source} has mode {plan.mode} and no cursor", "only append and upsert have one to set")
     return [WatermarkId(config.name, plan.source, shard.name) for shard in config.source.shards]
@@ -60,8 +61,7 @@ def put(config: Config, marks: Sequence[WatermarkId], value: str) -> None:
     """Set them. Raises UsageError for a value that is none of the cursor's type, PlanError while a run is active."""
     with _ledger(config) as connection:
         claim(connection, config.name)
-        resolved, _ = resolve_or_refuse(config, connection, Request(tables=[marks[0].source_table]))
-        plan = resolved.tables[0].plan
+        plan = _plan_of(config, connection, marks[0].source_table)
         assert plan.cursor is not None
         cursor = columns_of(plan)[0]
         try:
@@ -70,7 +70,7 @@ def put(config: Config, marks: Sequence[WatermarkId], value: str) -> None:
             raise UsageError(f"{value!r} is no value of {plan.cursor} ({cursor.source_type})") from error
         with connection.transaction():
             for mark in marks:
-                set_watermark(connection, mark, plan.cursor, value)
+                set_watermark(connection, mark, plan.cursor, value, plan.scope)
 
 
 def forget(config: Config, marks: Sequence[Watermark]) -> None:
@@ -80,6 +80,17 @@ def forget(config: Config, marks: Sequence[Watermark]) -> None:
         with connection.transaction():
             for mark in marks:
                 reset_watermark(connection, mark.id)
+
+
+def _plan_of(config: Config, connection: SinkConnection, table: str) -> TablePlan:
+    """The table's plan, whatever else may forbid a run. Raises EtlError where there is none."""
+    catalogues, errors = read_catalogues(shards_of(config))
+    if errors:
+        raise errors[0]
+    plan, problems, _ = make_plan(config, catalogues, request=Request(tables=[table]))
+    if not plan.tables:
+        raise PlanError(problems[0] if problems else f"{table} is not among `tables`")
+    return plan.tables[0]
 
 
 @contextmanager

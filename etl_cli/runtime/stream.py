@@ -19,7 +19,7 @@ import pyarrow as pa
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from etl_cli.runtime.checksums import Sums, added, as_sums, differing, select_source, summed_columns
-from etl_cli.runtime.errors import DataError, EtlError, SinkError, SourceError
+from etl_cli.runtime.errors import EtlError, InvalidError, SinkError, SourceError
 from etl_cli.runtime.extract import BatchReader, Cursor, open_cursor
 from etl_cli.runtime.job import SNAPSHOT, CancelledError, Job, Result, Watcher
 from etl_cli.runtime.kept import Connections
@@ -31,9 +31,10 @@ from etl_cli.runtime.lookback import is_higher
 from etl_cli.runtime.progress import Moved
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, name_session
 from etl_cli.runtime.sink.destination import OPERATION
+from etl_cli.runtime.source.bounds import refuse_expired
 from etl_cli.runtime.source.errors import is_transient as is_transient_in_source
 from etl_cli.runtime.source.position import Position, columns_of, needs_text, text_of_value
-from etl_cli.runtime.source.scan import count_rows, position_column
+from etl_cli.runtime.source.scan import count_rows, position_column, select_oldest_version
 from etl_cli.runtime.source.surrogates import SurrogateCheck
 from etl_cli.runtime.throttle import Throttle
 from etl_cli.runtime.transform import BatchEncoder, constants_of
@@ -140,11 +141,14 @@ class _Stream:
         stripped = ", ".join(f"{column} {count}" for column, count in self._encoder.findings.stripped.items())
         if stripped:
             self._notes.append(f"U+0000 was stripped from values of: {stripped}")
-        srids = {column: frozenset(found) for column, found in self._encoder.findings.srids.items()}
         moved = self._clock.moved(self._committed.held)
-        return Result(
-            moved, self._counted, tuple(self._notes), srids, self._checksums, self._committed.last_key, self._parts
-        )
+        held = self._committed.held
+        passed_over = held.rows - held.counts.inserted
+        if self._job.destination.how == "insert" and passed_over and not self._plan.lookback:
+            self._notes.append(
+                f"{passed_over} rows were there already and stay as they are; mode upsert would update them"
+            )
+        return Result(moved, self._counted, tuple(self._notes), self._checksums, self._committed.last_key)
 
     def _begin(self) -> _Part | None:
         """Open both sides, to go on after the last committed key; None where nothing is left to read."""
@@ -159,6 +163,7 @@ class _Stream:
         loader = ChunkLoader(sink, self._plan, job.destination, self._encoder, self._clock.encoding)
         self._committed = so_far = committed(sink, job.task, job.stream)
         if so_far.chunks and not self._plan.key:
+            self._count_again(so_far)
             return None  # without a key there is one chunk, and it is there
         if job.watermark is not None and so_far.chunks:
             moved = own_watermark(sink, job.watermark.id, job.task.run_id)
@@ -166,6 +171,8 @@ class _Stream:
         self._parts = max(self._parts, 1 if so_far.chunks else 0) + 1
         cursor = self._open.enter_context(open_cursor(self._connections.source, job.shard, self._plan, job.isolation))
         window = _after(job.window, so_far)
+        if window.since is not None:
+            refuse_expired(self._plan, job.shard.name, window.since, cursor.ask(select_oldest_version(self._plan))[0])
         expected = self._count(cursor, window)
         if expected is not None:
             self._watcher.expect(expected + so_far.held.rows_read)
@@ -175,6 +182,15 @@ class _Stream:
             cursor.scan(window)
         reader = BatchReader(cursor, self._plan)
         return _Part(sink, loader, cursor, reader, window, expected, before)
+
+    def _count_again(self, so_far: Committed) -> None:
+        """Of rows that an earlier attempt has read and not validated: what the source has now."""
+        with open_cursor(self._connections.source, self._job.shard, self._plan, self._job.isolation) as cursor:
+            now = self._count(cursor, self._job.window)
+        if now == so_far.held.rows_read:
+            self._counted = now
+        elif now is not None:
+            self._notes.append(f"{so_far.held.rows_read} rows were read before, the source has {now} now")
 
     def _load(self, part: _Part, batch: pa.RecordBatch | None) -> None:
         """Load one chunk that begins with `batch`."""
@@ -197,7 +213,7 @@ class _Stream:
         mark, position = self._job.watermark, self._next_watermark(tuple(json.loads(last_key or "[]")))
         if mark is not None and position is not None:
             before, run_id = self._watermark, self._job.task.run_id
-            move_watermark(connection, mark.id, mark.cursor, position, before=before, run_id=run_id)
+            move_watermark(connection, mark.id, mark.cursor, position, scope=mark.scope, before=before, run_id=run_id)
 
     def _next_watermark(self, position: Position) -> Position | None:
         """Where the watermark goes with a chunk that ends at `position`; None where it stays.
@@ -280,7 +296,7 @@ class _Stream:
                 f"the source was written meanwhile ({part.expected} rows before, {after} after, {part.read} read)"
             )
             return True
-        raise DataError(
+        raise InvalidError(
             f"{self._plan.source} of {self._job.shard.name}: the source counts {part.expected} rows, "
             f"{part.read} were read",
             "run again, and look at the source if it happens twice",
@@ -301,13 +317,11 @@ class _Stream:
         for chunk in checksums_of(part.sink, self._job.task, self._job.stream):
             sink = added(sink, {column: (int(count), int(total)) for column, (count, total) in chunk.items()})
         wrong = differing(sums, sink)
-        if wrong and self._parts > 1:
-            self._notes.append(f"checksums of {', '.join(wrong)} differ: the source was written between the parts")
-        elif wrong:
-            raise DataError(
+        if wrong:
+            raise InvalidError(
                 f"{self._plan.source} of {self._job.shard.name}: the checksums of {', '.join(wrong)} differ "
                 "between source and sink",
-                "look at these columns in both, and run again with --full",
+                "look at these columns in both, and run again with --full (a resumed run may have met a writer)",
             )
 
     def _source_sums(self, cursor: Cursor) -> Sums:

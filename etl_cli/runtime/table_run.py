@@ -10,11 +10,13 @@ import psycopg
 from psycopg import sql
 
 from etl_cli.runtime.checksums import Sums, added, as_sums, differing, select_sink
-from etl_cli.runtime.errors import DataError
+from etl_cli.runtime.errors import InvalidError
 from etl_cli.runtime.job import Job, Result, WatermarkMove
+from etl_cli.runtime.ledger.chunks import refuse_superseded
 from etl_cli.runtime.ledger.ledger import NewTask, TaskEnd, TaskId, record_applied
-from etl_cli.runtime.ledger.watermarks import Watermark, WatermarkId, move_watermark
+from etl_cli.runtime.ledger.watermarks import CHANGES_CURSOR, Watermark, WatermarkId, move_watermark
 from etl_cli.runtime.lookback import is_higher
+from etl_cli.runtime.names import quote_sink, quote_text, with_suffix
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.planning import ResolvedTable
 from etl_cli.runtime.progress import Moved
@@ -26,14 +28,12 @@ from etl_cli.runtime.sink.merge import create_changes_table
 from etl_cli.runtime.sink.publish import Part, Published, evolve, publish
 from etl_cli.runtime.sink.queries import execute
 from etl_cli.runtime.sink.shadow import Shadow, create_shadow, drop_shadow, shadow_of
+from etl_cli.runtime.sink.srids import srids_of
 from etl_cli.runtime.sink.target import Target, read_target
 from etl_cli.runtime.source.connect import Shard
 from etl_cli.runtime.source.position import columns_of
 from etl_cli.runtime.spatial import with_srids
 from etl_cli.runtime.windows import Fixed, as_json
-
-CHANGES_CURSOR = "SYS_CHANGE_VERSION"
-"""What stands as cursor in the watermark of mode changes."""
 
 
 @dataclass
@@ -50,11 +50,6 @@ class TaskRun:
     rows: int | None = None
     """Rows read, of a task that an earlier attempt has loaded."""
     checksums: Mapping[str, Any] | None = None
-
-    @property
-    def in_parts(self) -> bool:
-        """Whether the rows were read at several times."""
-        return any(result.parts > 1 for result in self.results.values())
 
     @property
     def is_done(self) -> bool:
@@ -114,8 +109,8 @@ class TableRun:
         self._facts = facts
         self._target: Target | None = None
         self._said: dict[str, list[str]] = {}
+        self._open = 0
         self.published: Published | None = None
-        self._srids: dict[str, set[int]] = {}
         how = resolved.apply.how if self.is_shadowed else "difference"
         self._shadow = _named(beside) if beside else shadow_of(self.plan, how, facts.run_id, number)
 
@@ -142,7 +137,7 @@ class TableRun:
     @property
     def beside(self) -> str | None:
         """The name of the table beside the target that this run needs, for the ledger."""
-        return f"{self._shadow.schema}.{self._shadow.name}" if self.is_shadowed or self.keeps_keys else None
+        return f"{self._shadow.schema}.{self._shadow.name}" if self.is_shadowed else None
 
     def new_tasks(self) -> list[NewTask]:
         """The table's tasks for the ledger."""
@@ -157,8 +152,6 @@ class TableRun:
                 create_changes_table(connection, self.plan)
             if not self.is_shadowed:
                 self._prepare_target(connection)
-                if self.keeps_keys:
-                    create_keys_table(connection, self.plan, self._shadow)
             elif read_target(connection, self._shadow.schema, self._shadow.name) is None:
                 create_shadow(connection, self.plan, self._shadow)
         except psycopg.Error as error:
@@ -172,6 +165,7 @@ class TableRun:
                 continue
             limit = shard.source.max_rows_per_s
             for stream, window in enumerate(task.fixed.windows):
+                self._open += 1
                 yield Job(
                     task=task.id,
                     shard=shard,
@@ -191,29 +185,32 @@ class TableRun:
         """Keep what a stream told; its task, once all streams of it are done."""
         task = self.tasks[shard]
         task.results[stream] = result
-        for column, srids in result.srids.items():
-            self._srids.setdefault(column, set()).update(srids)
         return task if task.is_done else None
+
+    def stream_ended(self) -> None:
+        """One of the `jobs` has ended, however it did."""
+        self._open -= 1
 
     @property
     def is_complete(self) -> bool:
         """Whether nothing of the table is at work or waiting any more."""
-        return all(task.is_done or task.failed for task in self.tasks.values())
+        return self._open <= 0
 
     @property
     def complete_shards(self) -> list[str]:
         """The shards whose rows are all there."""
-        return [shard for shard, task in self.tasks.items() if task.is_done]
+        return [shard for shard, task in self.tasks.items() if task.is_done and not task.failed]
 
     def finish_incremental(self, connection: SinkConnection, task: TaskRun) -> None:
         """After the last chunk of a task whose streams do not move the watermark themselves, move it."""
+        refuse_superseded(connection, self._facts.run_id, self._facts.attempt)
         advance_sequences(connection, self.plan)
         position = self._final_position(task)
         before = task.mark.position if task.mark else None
         if position is not None and position != before:
             mark = WatermarkId(self._facts.pipeline, self.plan.source, task.id.shard)
             cursor = CHANGES_CURSOR if self.plan.mode == "changes" else self.plan.cursor or ""
-            move_watermark(connection, mark, cursor, position, before=before, run_id=self._facts.run_id)
+            self._move(connection, mark, cursor, position, before)
 
     def publish(self, connection: SinkConnection) -> None:
         """Make the complete shards' rows visible, with their ledger rows in the same transaction."""
@@ -225,8 +222,16 @@ class TableRun:
         apply = self.resolved.apply
         if is_part and apply.how == "swap":
             apply = replace(apply, how="difference", why="a part of the shards")
-        plan = with_srids(self.plan, self._srids)
+        if len(complete) < len(self.tasks):
+            self._take_out_others(connection, complete)
+        plan = with_srids(self.plan, srids_of(connection, self.plan, self._shadow))
         self.published = publish(connection, plan, self._shadow, apply, self._record, part)
+
+    def _take_out_others(self, connection: SinkConnection, complete: Sequence[str]) -> None:
+        """Rows of a shard that failed half-way must not become visible: it keeps its old ones (trap 21)."""
+        column = quote_sink(self.plan.shard_column or "")
+        listed = ", ".join(map(quote_text, complete))
+        execute(connection, f"DELETE FROM {self._shadow.quoted} WHERE {column} NOT IN ({listed})")
 
     def tidy(self, connection: SinkConnection) -> None:
         """Remove what the run made beside the target."""
@@ -241,7 +246,11 @@ class TableRun:
         plan = self.plan
         with connection.transaction():
             target = read_target(connection, plan.target_schema, plan.target_name)
+            if self.keeps_keys:
+                create_keys_table(connection, plan, self._keys)
             if target is None:
+                if self.keeps_keys:
+                    execute(connection, f"DELETE FROM {self._keys.quoted}")  # of a target that is gone
                 execute(connection, ddl.create_table(plan, plan.target_schema, plan.target_name))
                 key = ddl.add_key(plan, plan.target_schema, plan.target_name, ddl.key_name(plan))
                 for statement in [*([key] if key else []), *ddl.comments(plan, plan.target_schema, plan.target_name)]:
@@ -251,18 +260,34 @@ class TableRun:
             self._target = evolve(connection, plan, target)
 
     @property
+    def _keys(self) -> Shadow:
+        """Where the shard of each key of the target is kept, where rows have no shard column."""
+        return Shadow("etl", with_suffix(f"{self.plan.target_schema}.{self.plan.target_name}", "_keys"))
+
+    @property
     def _destination(self) -> Destination:
         how = self.resolved.loading.how
         if how == "shadow":
             return Destination("shadow", self._shadow)
         table = Shadow(self.plan.target_schema, self.plan.target_name)
-        return Destination(how, table, self._target, self._shadow if self.keeps_keys else None)
+        return Destination(how, table, self._target, self._keys if self.keeps_keys else None)
 
     def _watermark_of(self, task: TaskRun) -> WatermarkMove | None:
         if not self._moves_by_chunk(task):
             return None
         mark = WatermarkId(self._facts.pipeline, self.plan.source, task.id.shard)
-        return WatermarkMove(mark, self.plan.cursor or "", task.mark.position if task.mark else None)
+        return WatermarkMove(mark, self.plan.cursor or "", self.plan.scope, task.mark.position if task.mark else None)
+
+    def _move(
+        self,
+        connection: SinkConnection,
+        mark: WatermarkId,
+        cursor: str,
+        position: tuple[str, ...],
+        before: tuple[str, ...] | None,
+    ) -> None:
+        run_id, scope = self._facts.run_id, self.plan.scope
+        move_watermark(connection, mark, cursor, position, scope=scope, before=before, run_id=run_id)
 
     def _moves_by_chunk(self, task: TaskRun) -> bool:
         """Whether each chunk moves the watermark: one stream reads along the cursor."""
@@ -286,6 +311,7 @@ class TableRun:
         return None if is_back else last[-1]
 
     def _record(self, connection: SinkConnection) -> None:
+        refuse_superseded(connection, self._facts.run_id, self._facts.attempt)
         record_applied(connection, self._facts.run_id, self.plan.source, self.complete_shards)
         advance = self.resolved.loading.initial
         for task in self.tasks.values():
@@ -294,7 +320,7 @@ class TableRun:
                 before = task.mark.position if task.mark else None
                 position = (str(task.fixed.version),)
                 if position != before:
-                    move_watermark(connection, mark, CHANGES_CURSOR, position, before=before, run_id=self._facts.run_id)
+                    self._move(connection, mark, CHANGES_CURSOR, position, before)
 
     def _validate_sums(self, connection: SinkConnection) -> None:
         """Compare what the source summed, shard by shard, with what lies in the shadow. Raises DataError."""
@@ -314,14 +340,11 @@ class TableRun:
             source[place] = added(source.get(place, {}), {c: (int(n), int(total)) for c, (n, total) in sums.items()})
         for place, sums in source.items():
             wrong = differing(sums, sink.get(place, {}))
-            in_parts = any(task.in_parts for shard, task in self.tasks.items() if shard == place or not group)
-            if wrong and in_parts:
-                self.say(f"the checksums of {', '.join(wrong)} differ: the source was written between the parts", place)
-            elif wrong:
-                raise DataError(
+            if wrong:
+                raise InvalidError(
                     f"{self.plan.source}{f' of {place}' if place else ''}: the checksums of {', '.join(wrong)} differ "
                     "between source and sink: nothing was changed",
-                    "look at these columns in both, and run again",
+                    "look at these columns in both, and run again (a resumed run may have met a writer of the source)",
                 )
 
 

@@ -24,6 +24,8 @@ class Fixed:
     version: int | None = None
     """The version of change tracking as of which the rows are read."""
     notes: tuple[str, ...] = ()
+    before: tuple[str, ...] | None = None
+    """Where the watermark stood when this was fixed; a resumption finds it there, or where the run has moved it."""
 
     @staticmethod
     def everything() -> Fixed:
@@ -37,12 +39,12 @@ def fix_windows(bounds: Bounds, loading: Loading, mark: Watermark | None, reques
     if loading.how == "changes":
         assert mark is not None
         since, version = int(mark.value), bounds.change_version(plan)
-        bounds.refuse_expired_changes(plan, since)
+        bounds.refuse_expired_changes(plan, since, version)
         whole = Window(since=since, version=version)
         return Fixed(_divided(bounds, plan, whole, streams), version)
     if loading.initial:
         version = bounds.change_version(plan)
-        bounds.refuse_expired_changes(plan, version)
+        bounds.refuse_expired_changes(plan, version, version)
         return Fixed(_divided(bounds, plan, ALL_ROWS, streams), version)
     if plan.cursor is None or request.where is not None:
         return Fixed(_divided(bounds, plan, ALL_ROWS, streams))
@@ -81,9 +83,15 @@ def from_ledger(windows: Mapping[str, object] | None) -> Fixed:
     listed = windows["windows"]
     assert isinstance(listed, list)
     version = windows.get("version")
-    return Fixed(tuple(map(Window.of_json, listed)), version if isinstance(version, int) else None)
+    before = windows.get("before")
+    return Fixed(
+        tuple(map(Window.of_json, listed)),
+        version if isinstance(version, int) else None,
+        before=tuple(before) if isinstance(before, list) else None,
+    )
 
 
 def as_json(fixed: Fixed) -> dict[str, object]:
     """For the ledger."""
-    return {"windows": [window.as_json() for window in fixed.windows], "version": fixed.version}
+    windows = [window.as_json() for window in fixed.windows]
+    return {"windows": windows, "version": fixed.version, "before": fixed.before}

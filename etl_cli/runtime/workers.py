@@ -147,6 +147,11 @@ class Pool:
                 with contextlib.suppress(OSError):
                     worker.pipe.send(None)
 
+    @property
+    def is_cancelled(self) -> bool:
+        """Whether everything was asked to stop."""
+        return self._cancelled_at is not None
+
     def close(self) -> None:
         """End the workers: those at work are killed, their transactions roll back."""
         for worker in self._workers:
@@ -166,6 +171,7 @@ class Pool:
         for job in list(waiting):
             if job.task in self._left_out:
                 waiting.remove(job)
+                yield Failed(job, CancelledError(f"{job.plan.source} of {job.shard.name} was left out"))
                 continue
             at_work = [w.job.shard.name for w in self._workers if w.job is not None]
             if len(at_work) >= self._size:

@@ -63,7 +63,7 @@ class ChunkTakenError(SinkError):
 
 
 class SupersededError(SinkError):
-    """A later attempt of the run has begun; this one must not commit any more."""
+    """The attempt was taken for dead, or a later one has begun; this one must not commit any more."""
 
 
 def begin_chunk(connection: SinkConnection, chunk: ChunkId, attempt: int) -> None:
@@ -92,22 +92,33 @@ def complete_chunk(
 ) -> None:
     """Fill in what the chunk holds, just before its commit.
 
-    Raises SupersededError where a later attempt has begun: what this one would commit comes too late.
+    Raises SupersededError where the attempt is not the running one any more.
     """
-    changed = connection.execute(
+    refuse_superseded(connection, chunk.task.run_id, attempt)
+    connection.execute(
         "UPDATE etl.chunks SET last_key = %s, rows_read = %s, rows = %s, bytes = %s, rows_rejected = %s,"
         " rows_inserted = %s, rows_updated = %s, rows_deleted = %s, checksums = %s, committed_at = clock_timestamp()"
-        " WHERE (run_id, source_table, shard, stream, after_key) = (%s, %s, %s, %s, %s)"
-        " AND EXISTS (SELECT FROM etl.runs WHERE runs.run_id = chunks.run_id AND runs.attempt = %s)",
+        " WHERE (run_id, source_table, shard, stream, after_key) = (%s, %s, %s, %s, %s)",
         [last_key, held.rows_read, held.rows, held.bytes, held.rejected]
         + [held.counts.inserted, held.counts.updated, held.counts.deleted]
         + [json.dumps(checksums) if checksums else None]
-        + [*_task(chunk.task), chunk.stream, chunk.after_key, attempt],
-    ).rowcount
-    if changed != 1:
+        + [*_task(chunk.task), chunk.stream, chunk.after_key],
+    )
+
+
+def refuse_superseded(connection: SinkConnection, run_id: int, attempt: int) -> None:
+    """Raise SupersededError where the attempt is not the running one any more; else it stays so until the commit.
+
+    A run that was found dead is interrupted, and perhaps resumed: what a process of it that still lives would
+    commit comes too late, over what newer runs have read.
+    """
+    alive = connection.execute(
+        "SELECT FROM etl.runs WHERE run_id = %s AND attempt = %s AND state = 'running' FOR SHARE", [run_id, attempt]
+    ).fetchone()
+    if alive is None:
         raise SupersededError(
-            f"{chunk.task.source_table} of {chunk.task.shard}: a later attempt of run {chunk.task.run_id} has begun",
-            "nothing is lost; let the later attempt finish",
+            f"attempt {attempt} of run {run_id} was taken for dead, or a later one has begun",
+            "nothing of it counts any more, and nothing is lost: run again",
         )
 
 

@@ -74,6 +74,8 @@ class Heartbeat:
             try:
                 self._renew()
             except (psycopg.Error, EtlError):  # whoever uses the ledger next tells
+                if self._connection is not None:
+                    self._connection.close()
                 self._connection = None
 
     def _renew(self) -> None:

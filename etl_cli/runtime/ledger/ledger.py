@@ -46,6 +46,7 @@ class PastRun:
     attempt: int
     fingerprint: str | None
     partial: bool
+    resumable: bool
     age_s: float
 
 
@@ -115,10 +116,14 @@ class Ledger:
             hold(self._connection, row[0])
         return int(row[0])
 
+    def forbid_resumption(self, run_id: int) -> None:
+        """What the run has loaded did not pass validation: no other run may go on with it."""
+        self._connection.execute("UPDATE etl.runs SET resumable = false WHERE run_id = %s", [run_id])
+
     def last_run(self, pipeline: str) -> PastRun | None:
         """The pipeline's newest run."""
         row = self._connection.execute(
-            "SELECT run_id, state, attempt, fingerprint, partial,"
+            "SELECT run_id, state, attempt, fingerprint, partial, resumable,"
             " extract(epoch FROM clock_timestamp() - coalesce(finalized_at, heartbeat_at))::float8"
             " FROM etl.runs WHERE pipeline = %s ORDER BY run_id DESC LIMIT 1",
             [pipeline],
@@ -222,10 +227,10 @@ class Ledger:
             ["cancelled" if cancelled else "failed", error, *_key(task)],
         )
 
-    def finish_run(self, run_id: int, state: str, error: str | None = None) -> RunTotals:
+    def finish_run(self, run_id: int, state: str, error: str | None = None) -> RunTotals | None:
         """running -> succeeded, failed, cancelled or interrupted; the totals are those of its tasks.
 
-        What had not finished by then is cancelled with it.
+        What had not finished by then is cancelled with it. None where the run was taken for dead meanwhile.
         """
         with self._connection.transaction():
             self._connection.execute(
@@ -238,11 +243,10 @@ class Ledger:
                 " (rows_read, rows_loaded, bytes) ="
                 " (SELECT coalesce(sum(rows_read), 0), coalesce(sum(rows_loaded), 0), coalesce(sum(bytes), 0)"
                 "  FROM etl.tasks WHERE tasks.run_id = runs.run_id)"
-                " WHERE run_id = %s RETURNING rows_read, rows_loaded, bytes",
+                " WHERE run_id = %s AND state = 'running' RETURNING rows_read, rows_loaded, bytes",
                 [state, error, run_id],
             ).fetchone()
-        assert row is not None
-        return RunTotals(*row)
+        return RunTotals(*row) if row else None
 
 
 def _key(task: TaskId) -> list[Any]:

@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from etl_cli.runtime.errors import DataError
 from etl_cli.runtime.sink.connect import SinkConnection
 
+CHANGES_CURSOR = "SYS_CHANGE_VERSION"
+"""What stands as cursor in the watermark of mode changes."""
+
 
 @dataclass(frozen=True)
 class WatermarkId:
@@ -28,6 +31,8 @@ class Watermark:
     cursor: str
     value: str
     position: tuple[str, ...]
+    scope: str = ""
+    """Of which target, key and condition it tells."""
     run_id: int | None = None
     moved_at: dt.datetime | None = None
 
@@ -35,13 +40,15 @@ class Watermark:
 def read_watermarks(connection: SinkConnection, pipeline: str) -> dict[tuple[str, str], Watermark]:
     """All watermarks of a pipeline by (source table, shard)."""
     rows = connection.execute(
-        "SELECT source_table, shard, cursor, value, position, run_id, moved_at FROM etl.watermarks"
+        "SELECT source_table, shard, cursor, value, position, scope, run_id, moved_at FROM etl.watermarks"
         " WHERE pipeline = %s ORDER BY source_table, shard",
         [pipeline],
     ).fetchall()
     return {
-        (table, shard): Watermark(WatermarkId(pipeline, table, shard), cursor, value, tuple(position), run_id, moved_at)
-        for table, shard, cursor, value, position, run_id, moved_at in rows
+        (table, shard): Watermark(
+            WatermarkId(pipeline, table, shard), cursor, value, tuple(json.loads(position)), *rest
+        )
+        for table, shard, cursor, value, position, *rest in rows
     }
 
 
@@ -51,7 +58,7 @@ def own_watermark(connection: SinkConnection, mark: WatermarkId, run_id: int) ->
         "SELECT position FROM etl.watermarks WHERE (pipeline, source_table, shard) = (%s, %s, %s) AND run_id = %s",
         [mark.pipeline, mark.source_table, mark.shard, run_id],
     ).fetchone()
-    return tuple(row[0]) if row else None
+    return tuple(json.loads(row[0])) if row else None
 
 
 def move_watermark(
@@ -60,6 +67,7 @@ def move_watermark(
     cursor: str,
     position: Sequence[str],
     *,
+    scope: str,
     before: Sequence[str] | None,
     run_id: int | None,
 ) -> None:
@@ -68,13 +76,13 @@ def move_watermark(
     Raises DataError where it is not at `before`: another run has moved it, and rows would come twice or never.
     """
     moved = connection.execute(
-        "INSERT INTO etl.watermarks AS w (pipeline, source_table, shard, cursor, value, position, run_id)"
-        " SELECT %(pipeline)s, %(table)s, %(shard)s, %(cursor)s, %(value)s, %(position)s::jsonb, %(run)s::bigint"
-        " WHERE %(before)s::jsonb IS NULL OR EXISTS (SELECT FROM etl.watermarks"
+        "INSERT INTO etl.watermarks AS w (pipeline, source_table, shard, cursor, value, position, scope, run_id)"
+        " SELECT %(pipeline)s, %(table)s, %(shard)s, %(cursor)s, %(value)s, %(position)s, %(scope)s, %(run)s::bigint"
+        " WHERE %(before)s::text IS NULL OR EXISTS (SELECT FROM etl.watermarks"
         "  WHERE (pipeline, source_table, shard) = (%(pipeline)s, %(table)s, %(shard)s))"
         " ON CONFLICT (pipeline, source_table, shard) DO UPDATE SET cursor = excluded.cursor, value = excluded.value,"
-        " position = excluded.position, run_id = excluded.run_id, moved_at = clock_timestamp()"
-        " WHERE w.position = %(before)s::jsonb",
+        " position = excluded.position, scope = excluded.scope, run_id = excluded.run_id, moved_at = clock_timestamp()"
+        " WHERE w.position = %(before)s",
         {
             "pipeline": mark.pipeline,
             "table": mark.source_table,
@@ -82,6 +90,7 @@ def move_watermark(
             "cursor": cursor,
             "value": position[0],
             "position": json.dumps(list(position)),
+            "scope": scope,
             "run": run_id,
             "before": None if before is None else json.dumps(list(before)),
         },
@@ -93,14 +102,14 @@ def move_watermark(
         )
 
 
-def set_watermark(connection: SinkConnection, mark: WatermarkId, cursor: str, value: str) -> None:
+def set_watermark(connection: SinkConnection, mark: WatermarkId, cursor: str, value: str, scope: str) -> None:
     """Put it at a value of the cursor, wherever it was."""
     connection.execute(
-        "INSERT INTO etl.watermarks (pipeline, source_table, shard, cursor, value, position)"
-        " VALUES (%s, %s, %s, %s, %s, %s) ON CONFLICT (pipeline, source_table, shard) DO UPDATE SET"
-        " cursor = excluded.cursor, value = excluded.value, position = excluded.position, run_id = NULL,"
-        " moved_at = clock_timestamp()",
-        [mark.pipeline, mark.source_table, mark.shard, cursor, value, json.dumps([value])],
+        "INSERT INTO etl.watermarks (pipeline, source_table, shard, cursor, value, position, scope)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s) ON CONFLICT (pipeline, source_table, shard) DO UPDATE SET"
+        " cursor = excluded.cursor, value = excluded.value, position = excluded.position, scope = excluded.scope,"
+        " run_id = NULL, moved_at = clock_timestamp()",
+        [mark.pipeline, mark.source_table, mark.shard, cursor, value, json.dumps([value]), scope],
     )
 
 

@@ -38,7 +38,7 @@ class Destination:
     """The shadow, or the target."""
     target: Target | None = None
     keys: Shadow | None = None
-    """Where the shard of every key is kept, so that a key from two shards is an error (trap 18)."""
+    """Where the shard of every key is kept for good, so that a key from two shards is an error (trap 18)."""
 
     @property
     def is_staged(self) -> bool:
@@ -91,12 +91,25 @@ class Destination:
         if self.keys is None:
             return
         key = ", ".join(map(quote_sink, plan.key))
+        same_key = " AND ".join(f"k.{quote_sink(name)} = s.{quote_sink(name)}" for name in plan.key)
+        there = ""
+        if self.how == "changes":
+            there = f" WHERE s.{OPERATION} = 'U'"
+            # a row that has moved to another shard is deleted there where it was: that says nothing of where it is
+            execute(
+                connection,
+                f"DELETE FROM {_STAGING} AS s USING {self.keys.quoted} AS k WHERE s.{OPERATION} = 'D' AND {same_key}"
+                f" AND k.etl_shard <> {quote_text(shard)}",
+            )
+            execute(
+                connection,
+                f"DELETE FROM {self.keys.quoted} AS k USING {_STAGING} AS s WHERE s.{OPERATION} = 'D' AND {same_key}",
+            )
         execute(
             connection,
-            f"INSERT INTO {self.keys.quoted} ({key}, etl_shard) SELECT {key}, {quote_text(shard)} FROM {_STAGING}"
-            f" ORDER BY {key} ON CONFLICT ({key}) DO NOTHING",
+            f"INSERT INTO {self.keys.quoted} ({key}, etl_shard) SELECT {key}, {quote_text(shard)} FROM {_STAGING} AS s"
+            f"{there} ORDER BY {key} ON CONFLICT ({key}) DO NOTHING",
         )
-        same_key = " AND ".join(f"k.{quote_sink(name)} = s.{quote_sink(name)}" for name in plan.key)
         other = f"SELECT k.etl_shard, to_jsonb(k) - 'etl_shard' FROM {self.keys.quoted} AS k JOIN {_STAGING} AS s"
         where = f"ON {same_key} WHERE k.etl_shard <> {quote_text(shard)} LIMIT 1"
         row = connection.execute(sql.SQL(f"{other} {where}")).fetchone()
@@ -129,7 +142,7 @@ class Destination:
 
 
 def create_keys_table(connection: SinkConnection, plan: TablePlan, keys: Shadow) -> None:
-    """Make the table in which a run keeps the shard of every key that it read."""
+    """Make the table that keeps the shard of every key of a target, where it is not there yet."""
     types = plan.target_columns
     columns = ", ".join(f"{quote_sink(name)} {types[name]}" for name in plan.key)
     key = ", ".join(map(quote_sink, plan.key))

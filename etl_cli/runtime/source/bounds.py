@@ -12,7 +12,7 @@ from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.source.connect import Shard
 from etl_cli.runtime.source.errors import translate
 from etl_cli.runtime.source.position import Position, columns_of, text_of_expression
-from etl_cli.runtime.source.scan import count_rows, rows_of, select_position
+from etl_cli.runtime.source.scan import count_rows, rows_of, select_oldest_version, select_position
 from etl_cli.runtime.window import ALL_ROWS, Window
 
 _ROWVERSION = ("timestamp", "rowversion")
@@ -69,22 +69,15 @@ class Bounds:
             )
         return int(version)
 
-    def refuse_expired_changes(self, plan: TablePlan, since: int) -> None:
-        """Raise PlanError where the server no longer knows all that changed after version `since`."""
-        table = quote_source(plan.source_schema, plan.source_name)
-        name = table.replace("'", "''")
-        oldest = self._value(plan, f"SELECT CHANGE_TRACKING_MIN_VALID_VERSION(OBJECT_ID(N'{name}'))")
-        if oldest is None:
+    def refuse_expired_changes(self, plan: TablePlan, since: int, version: int) -> None:
+        """Raise PlanError where the server does not know all that changed between the versions."""
+        if since > version:
             raise PlanError(
-                f"{plan.source} of {self._shard.name}: its changes are not tracked",
-                f"ALTER TABLE {table} ENABLE CHANGE_TRACKING",
+                f"{plan.source} of {self._shard.name}: its changes were read up to version {since}, the server is at "
+                f"{version}: was it restored?",
+                "read all of it again with `etl-cli run --full`",
             )
-        if since < int(oldest):
-            raise PlanError(
-                f"{plan.source} of {self._shard.name}: its changes since version {since} are no longer kept "
-                f"(the oldest is {oldest}): the retention was exceeded",
-                "read all of it again with `etl-cli run --full`, and raise CHANGE_RETENTION or run more often",
-            )
+        refuse_expired(plan, self._shard.name, since, self._value(plan, select_oldest_version(plan)))
 
     def _position(self, plan: TablePlan, window: Window, offset: int) -> Position | None:
         row = self._row(plan, select_position(plan, window, offset))
@@ -100,3 +93,18 @@ class Bounds:
                 return cursor.execute(statement).fetchone()
         except pyodbc.Error as error:
             raise translate(error, self._shard.name, f"reading the bounds of {plan.source}") from error
+
+
+def refuse_expired(plan: TablePlan, shard: str, since: int, oldest: object) -> None:
+    """Raise PlanError where the server no longer knows all that changed after version `since`."""
+    if oldest is None:
+        table = quote_source(plan.source_schema, plan.source_name)
+        raise PlanError(
+            f"{plan.source} of {shard}: its changes are not tracked", f"ALTER TABLE {table} ENABLE CHANGE_TRACKING"
+        )
+    if since < int(str(oldest)):
+        raise PlanError(
+            f"{plan.source} of {shard}: its changes since version {since} are no longer kept "
+            f"(the oldest is {oldest}): the retention was exceeded",
+            "read all of it again with `etl-cli run --full`, and raise CHANGE_RETENTION or run more often",
+        )

@@ -43,6 +43,12 @@ def select_position(plan: TablePlan, window: Window, offset: int) -> str:
     return f"SELECT {texts} FROM {rows_of(plan, window)} ORDER BY {order} {rows}"
 
 
+def select_oldest_version(plan: TablePlan) -> str:
+    """The oldest version since which the server still knows every change of the table; NULL where it is not tracked."""
+    name = quote_source(plan.source_schema, plan.source_name).replace("'", "''")
+    return f"SELECT CHANGE_TRACKING_MIN_VALID_VERSION(OBJECT_ID(N'{name}'))"
+
+
 def srid_of(column: ColumnPlan) -> str:
     """The name under which a spatial column's SRID is read beside it."""
     return f"{column.source} SRID"

@@ -79,14 +79,19 @@ def test_append_into_a_table_without_a_key(shards: Shards, sink: SinkDatabase, p
     assert rows_of(sink, "SELECT count(*) FROM orders") == [(16,)]
 
 
-def test_append_of_a_row_that_is_there_already_is_refused_with_the_reason(shards: Shards, pipeline: Make) -> None:
+def test_append_leaves_a_row_that_is_there_already_as_it_is_and_says_so(
+    shards: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
     shards.execute(CHANGING)
     put(shards, [(1, "x", moment(1))])
     directory = pipeline({**APPEND, "cursor": "updated_at"})
     directory.run()
-    shards.execute(f"UPDATE dbo.orders SET updated_at = {moment(9)}")
-    with pytest.raises(EtlError, match="already exists"):
-        directory.run()
+    shards.execute(f"UPDATE dbo.orders SET note = N'y', updated_at = {moment(9)}")
+    notes = directory.run().tables[0].notes
+    assert notes == [
+        "shard1, shard2, shard3, shard4: 1 rows were there already and stay as they are; mode upsert would update them"
+    ]
+    assert rows_of(sink, "SELECT DISTINCT note FROM orders") == [("x",)]
 
 
 def late_commit(shard: TestShard, statement: str) -> object:

@@ -1,9 +1,11 @@
 ALTER TABLE etl.runs
     ADD COLUMN heartbeat_at timestamptz NOT NULL DEFAULT clock_timestamp(),
     ADD COLUMN partial boolean NOT NULL DEFAULT false,
+    ADD COLUMN resumable boolean NOT NULL DEFAULT true,
     ADD COLUMN retry_of bigint REFERENCES etl.runs (run_id) ON DELETE SET NULL;
 COMMENT ON COLUMN etl.runs.heartbeat_at IS 'Renewed while the run lives; a running run with an old one is abandoned';
 COMMENT ON COLUMN etl.runs.partial IS 'Of some tables or shards, or with a condition of its own: never resumed';
+COMMENT ON COLUMN etl.runs.resumable IS 'False where what was loaded did not pass validation';
 COMMENT ON COLUMN etl.runs.retry_of IS 'The failed run whose committed chunks this one took over';
 
 ALTER TABLE etl.tasks
@@ -34,14 +36,16 @@ CREATE TABLE etl.watermarks (
     shard        text NOT NULL,
     cursor       text NOT NULL,
     value        text NOT NULL,
-    position     jsonb NOT NULL,
+    position     text NOT NULL,
+    scope        text NOT NULL,
     run_id       bigint,
     moved_at     timestamptz NOT NULL DEFAULT clock_timestamp(),
     PRIMARY KEY (pipeline, source_table, shard)
 );
 COMMENT ON TABLE etl.watermarks IS 'How far append, upsert and changes have come: moved in the transaction that holds the rows';
 COMMENT ON COLUMN etl.watermarks.value IS 'The cursor''s highest value that is safely copied, as the source''s own text at full scale';
-COMMENT ON COLUMN etl.watermarks.position IS 'Cursor and key of the last row, after which the next run begins';
+COMMENT ON COLUMN etl.watermarks.position IS 'JSON of cursor and key of the last row, after which the next run begins';
+COMMENT ON COLUMN etl.watermarks.scope IS 'Of which target, key and condition it tells; it holds for no other';
 
 CREATE TABLE etl.rejects (
     reject_id    bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
