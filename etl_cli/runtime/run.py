@@ -140,8 +140,11 @@ def _still_fits(
             if past is None or past.windows is None:
                 return False
             mark = marks.get((table.plan.source, shard))
-            before = from_ledger(past.windows).before
-            if (mark.position if mark else None) != before and (mark is None or mark.run_id != run_id):
+            fixed = from_ledger(past.windows)
+            moved_by_chunk = past.chunks > 0 and table.loading.how in ("insert", "append", "merge")
+            untouched = (mark.position if mark else None) == fixed.before
+            is_own = mark is not None and mark.run_id == run_id
+            if not is_own and (not untouched or (moved_by_chunk and len(fixed.windows) == 1)):
                 return False
             if table.loading.how != "shadow" and table.target is None:
                 return False

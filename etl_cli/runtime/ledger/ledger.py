@@ -59,6 +59,8 @@ class PastTask:
     shadow: str | None
     totals: RunTotals
     checksums: dict[str, Any] | None
+    chunks: int = 0
+    """How many it has committed."""
 
 
 @dataclass(frozen=True)
@@ -174,13 +176,15 @@ class Ledger:
     def tasks_of(self, run_id: int) -> dict[tuple[str, str], PastTask]:
         """The run's tasks by (source table, shard)."""
         rows = self._connection.execute(
-            "SELECT source_table, shard, state, windows, shadow, rows_read, rows_loaded, bytes, checksums"
-            " FROM etl.tasks WHERE run_id = %s",
+            "SELECT source_table, shard, state, windows, shadow, rows_read, rows_loaded, bytes, checksums,"
+            " (SELECT count(*) FROM etl.chunks AS c"
+            "  WHERE (c.run_id, c.source_table, c.shard) = (t.run_id, t.source_table, t.shard))"
+            " FROM etl.tasks AS t WHERE run_id = %s",
             [run_id],
         ).fetchall()
         return {
-            (table, shard): PastTask(state, windows, shadow, RunTotals(read, loaded, size), checksums)
-            for table, shard, state, windows, shadow, read, loaded, size, checksums in rows
+            (table, shard): PastTask(state, windows, shadow, RunTotals(read, loaded, size), checksums, chunks)
+            for table, shard, state, windows, shadow, read, loaded, size, checksums, chunks in rows
         }
 
     def add_tasks(self, tasks: Sequence[NewTask]) -> None:

@@ -283,7 +283,7 @@ def test_the_last_run_of_a_pipeline_is_its_newest_with_the_time_since_its_end(le
     last = ledger.last_run("orders")
     assert last is not None
     assert 0 <= last.age_s < 60
-    assert last == PastRun(run_id, "failed", 1, "second", True, last.age_s)
+    assert last == PastRun(run_id, "failed", 1, "second", True, True, last.age_s)
 
 
 def test_a_resumed_run_is_the_same_run_in_another_attempt_and_queues_what_had_not_ended(
@@ -336,7 +336,7 @@ def test_a_retry_is_a_run_of_its_own_with_the_failed_ones_chunks_rejects_and_wat
         complete_chunk(connection, ChunkId(task, 0, ""), 1, '["5"]', Held(5, 5, 9))
     record_rejects(connection, task, [Reject({"id": "4"}, "name", "too long")])
     mark = WatermarkId("orders", "dbo.orders", "shard1")
-    move_watermark(connection, mark, "id", ["5"], before=None, run_id=task.run_id)
+    move_watermark(connection, mark, "id", ["5"], scope="x", before=None, run_id=task.run_id)
     ledger.task_failed(task, "broke")
     ledger.finish_run(task.run_id, "failed")
     run_id = ledger.start_run("orders", "fingerprint", "test")

@@ -40,7 +40,7 @@ def move(
     run_id: int | None = 1,
     mark: WatermarkId = MARK,
 ) -> None:
-    move_watermark(connection, mark, "at", position, before=before, run_id=run_id)
+    move_watermark(connection, mark, "at", position, scope="x", before=before, run_id=run_id)
 
 
 def position(connection: SinkConnection, mark: WatermarkId = MARK) -> tuple[str, ...] | None:
@@ -148,10 +148,10 @@ def test_any_text_comes_back_as_it_was(connection: SinkConnection, text: str) ->
 
 
 def test_it_can_be_set_wherever_it_was_and_belongs_to_no_run_then(connection: SinkConnection) -> None:
-    set_watermark(connection, MARK, "at", MOMENT)
+    set_watermark(connection, MARK, "at", MOMENT, "x")
     assert position(connection) == (MOMENT,)
     move(connection, (LATER, "1"), (MOMENT,))
-    set_watermark(connection, MARK, "id", "5")
+    set_watermark(connection, MARK, "id", "5", "x")
     found = read_watermarks(connection, "orders")["dbo.orders", "shard1"]
     assert (found.cursor, found.value, found.position, found.run_id) == ("id", "5", ("5",), None)
     assert own_watermark(connection, MARK, 1) is None
@@ -160,7 +160,7 @@ def test_it_can_be_set_wherever_it_was_and_belongs_to_no_run_then(connection: Si
 def test_it_can_be_forgotten_once(connection: SinkConnection) -> None:
     other = WatermarkId("orders", "dbo.orders", "shard2")
     for mark in (MARK, other):
-        set_watermark(connection, mark, "at", MOMENT)
+        set_watermark(connection, mark, "at", MOMENT, "x")
     assert reset_watermark(connection, MARK)
     assert not reset_watermark(connection, MARK)
     assert position(connection) is None

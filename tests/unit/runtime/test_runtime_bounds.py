@@ -125,13 +125,13 @@ def test_a_database_without_change_tracking_is_refused_with_the_statement_that_t
 def test_a_table_whose_changes_are_not_tracked_is_refused_with_the_statement_that_turns_it_on() -> None:
     bounds = Bounds(Answers({"CHANGE_TRACKING_MIN_VALID_VERSION": None}), SHARD)
     with pytest.raises(PlanError, match=r"dbo\.orders of shard1: its changes are not tracked") as caught:
-        bounds.refuse_expired_changes(PLAN, 5)
+        bounds.refuse_expired_changes(PLAN, 5, 9)
     assert caught.value.remedy == "ALTER TABLE [dbo].[orders] ENABLE CHANGE_TRACKING"
 
 
 def test_changes_that_are_no_longer_kept_are_refused() -> None:
     bounds = Bounds(Answers({"CHANGE_TRACKING_MIN_VALID_VERSION": 6}), SHARD)
     with pytest.raises(PlanError, match=r"changes since version 5 are no longer kept \(the oldest is 6\)") as caught:
-        bounds.refuse_expired_changes(PLAN, 5)
+        bounds.refuse_expired_changes(PLAN, 5, 9)
     assert "--full" in caught.value.remedy
-    bounds.refuse_expired_changes(PLAN, 6)
+    bounds.refuse_expired_changes(PLAN, 6, 9)

@@ -13,7 +13,7 @@ from etl_cli.runtime.resumption import Beginning, beginning
 from tests.support.plans import config_of
 
 RESUME = Request(resume=True)
-INTERRUPTED = PastRun(7, "interrupted", 1, "print", False, 60.0)
+INTERRUPTED = PastRun(7, "interrupted", 1, "print", False, True, 60.0)
 FAILED = replace(INTERRUPTED, state="failed")
 
 
