@@ -33,4 +33,8 @@ def test_what_will_not_pass_is_not(state: str) -> None:
 
 def test_an_attempt_that_came_too_late_does_not_try_again() -> None:
     assert not is_transient(SupersededError("a later attempt has begun"))
-    assert not is_transient(ChunkTakenError("another attempt has committed it", sqlstate="23505"))
+
+
+def test_a_chunk_whose_answer_was_lost_is_no_failure() -> None:
+    """Another try asks the ledger, and goes on after it."""
+    assert is_transient(ChunkTakenError("another attempt has committed it", sqlstate="23505"))

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from etl_cli.runtime.loading import Loading, applied, exact, loading_of
+from etl_cli.runtime.loading import How, Loading, applied, exact, loading_of
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.request import EVERYTHING, Request
 from etl_cli.runtime.sink.apply import Apply
@@ -48,10 +48,11 @@ def test_upsert_merges(request_: Request) -> None:
 # append
 
 
-@pytest.mark.parametrize("key", [True, False])
-def test_append_copies_straight_into_the_target_where_no_row_can_come_twice(key: bool) -> None:
+@pytest.mark.parametrize(("key", "how"), [(True, "insert"), (False, "append")])
+def test_append_copies_straight_into_the_target_only_where_rows_have_no_key(key: bool, how: How) -> None:
+    """With one, rows that a part of a run has brought already are passed over."""
     plan = plan_of("append", key=key)
-    assert loading(plan) == Loading("append", plan)
+    assert loading(plan) == Loading(how, plan)
 
 
 @pytest.mark.parametrize(
@@ -110,12 +111,12 @@ def test_the_first_read_of_changes_of_some_shards_needs_a_shard_column() -> None
 def test_a_condition_merges_the_rows_that_meet_it_and_changes_no_others(mode: str) -> None:
     plan = plan_of(mode)
     found = loading(plan, WHERE, follows_changes=False)
-    assert found == Loading("merge", replace(plan, where="id > 5", mode="upsert"))
+    assert found == Loading("merge", replace(plan, where="id > 5", mode="upsert", order=("id",)))
 
 
 def test_a_condition_in_mode_append_inserts_what_is_not_there() -> None:
     plan = plan_of("append")
-    assert loading(plan, WHERE) == Loading("insert", replace(plan, where="id > 5"))
+    assert loading(plan, WHERE) == Loading("insert", replace(plan, where="id > 5", order=("id",)))
 
 
 def test_a_condition_of_the_run_narrows_that_of_the_configuration() -> None:

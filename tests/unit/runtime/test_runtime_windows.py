@@ -48,7 +48,8 @@ class Shard:
         self.asked.append("version")
         return 9
 
-    def refuse_expired_changes(self, _: TablePlan, since: int) -> None:
+    def refuse_expired_changes(self, _: TablePlan, since: int, version: int) -> None:
+        assert since <= version
         self.asked.append(f"expired {since}")
         if since < self._oldest:
             raise PlanError("no longer kept")
