@@ -1,0 +1,61 @@
+"""One attempt, in a process of its own: `python -m etl_cli.runtime attempt DIRECTORY REQUEST`.
+
+It ends when its supervisor does. Exit codes are those of `etl-cli run`.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import signal
+from pathlib import Path
+
+_PR_SET_PDEATHSIG = 1
+
+
+def attempt(directory: Path, request_json: str) -> int:
+    """Run once, as the request says; tell the supervisor how it ended. The exit code."""
+    _die_with_parent()
+    from etl_cli.runtime.config import load_config
+    from etl_cli.runtime.errors import EtlError
+    from etl_cli.runtime.outcome import RunFailedError
+    from etl_cli.runtime.progress import Progress
+    from etl_cli.runtime.redact import redact, secrets_in
+    from etl_cli.runtime.request import Request
+    from etl_cli.runtime.run import run_pipeline
+    from etl_cli.runtime.service.reports import Report, Reporter
+
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    reporter = Reporter()
+    secrets: set[str] = set()
+    try:
+        config = load_config(directory)
+        secrets = secrets_in(config)
+        progress = Progress(listen=reporter)
+        outcome = run_pipeline(config, progress, Request(**json.loads(request_json)))
+    except RunFailedError as error:
+        told = redact(str(error), secrets)
+        reporter.send(Report("ended", run_id=error.outcome.run_id, state=error.outcome.state, error=told))
+        return error.exit_code
+    except EtlError as error:
+        reporter.send(Report("ended", state="failed", error=redact(str(error), secrets)))
+        return error.exit_code
+    except KeyboardInterrupt:
+        reporter.send(Report("ended", state="interrupted"))
+        return 130
+    except Exception as error:
+        told = redact(f"{type(error).__name__}: {error}", secrets)
+        reporter.send(Report("ended", state="failed", error=f"{told}: this is a fault of etl-cli"))
+        return 1
+    totals = outcome.totals
+    reporter.send(Report("ended", totals.rows_read, run_id=outcome.run_id, state=outcome.state))
+    return 0
+
+
+def _die_with_parent() -> None:
+    """Have the kernel end this process with its supervisor, and look whether that has happened already."""
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:
+        raise SystemExit(1)

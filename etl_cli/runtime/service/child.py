@@ -1,0 +1,78 @@
+"""An attempt's process, as the supervisor holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from etl_cli.runtime.service.reports import REPORT_FD, Report
+
+
+class Child:
+    """Started at once; read `pipe` whenever it is readable."""
+
+    def __init__(self, directory: Path, request: Mapping[str, Any], interpreter: str = sys.executable) -> None:
+        self.pipe, theirs = os.pipe()
+        os.set_blocking(self.pipe, False)
+        self._rest = b""
+        self.last: Report | None = None
+        self.heard_at = time.monotonic()
+        self.stopped_at: float | None = None
+        self.killed_for: str | None = None
+        try:
+            self._process = subprocess.Popen(
+                [interpreter, "-m", "etl_cli.runtime", "attempt", str(directory), json.dumps(request)],
+                stdin=subprocess.DEVNULL,
+                env={**os.environ, REPORT_FD: str(theirs)},
+                pass_fds=[theirs],
+                start_new_session=True,  # a Ctrl-C of the terminal is the supervisor's alone to hear
+            )
+        finally:
+            os.close(theirs)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    def reports(self) -> list[Report]:
+        """What it has told since the last time."""
+        try:
+            data = os.read(self.pipe, 65_536)
+        except BlockingIOError:
+            return []
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        found = [Report.of_line(line) for line in lines if line.strip()]
+        if found:
+            self.heard_at = time.monotonic()
+            self.last = found[-1]
+        return found
+
+    def ended(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+        return self._process.poll()
+
+    def stop(self) -> None:
+        """Ask it to stop: what is under way is rolled back, the rest is recorded."""
+        self.stopped_at = self.stopped_at or time.monotonic()
+        self._process.send_signal(signal.SIGTERM)
+
+    def kill(self, reason: str) -> None:
+        """End it and the processes that it made, whatever they are doing."""
+        self.killed_for = reason
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            return
+
+    def close(self) -> None:
+        """Give the pipe back; the process has ended."""
+        self._process.wait()
+        os.close(self.pipe)

@@ -1,0 +1,80 @@
+"""The supervisor's connection to the ledger, which may come and go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import psycopg
+from psycopg import sql
+
+from etl_cli.runtime.config.model import Config
+from etl_cli.runtime.errors import EtlError
+from etl_cli.runtime.ledger.ledger import Ledger
+from etl_cli.runtime.ledger.slots import CHANNEL
+from etl_cli.runtime.sink.connect import Sink, SinkConnection, connect_sink
+
+Answer = TypeVar("Answer")
+
+
+class Link:
+    """Connects when it is asked to; what fails because the sink is away is told by None, and the link is down."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._connection: SinkConnection | None = None
+        self.error: EtlError | None = None
+
+    @property
+    def is_up(self) -> bool:
+        """Whether there is a connection, as far as is known."""
+        return self._connection is not None and not self._connection.closed
+
+    def connect(self) -> bool:
+        """Try once. Raises PlanError where another pipeline has the name in this sink."""
+        self.close()
+        sink = Sink(self._config.sink, self._config.connection)
+        try:
+            connection = connect_sink(sink, f"etl-cli {self._config.name} serve", attempts=1)
+            connection.execute("SET idle_session_timeout = 0")
+            ledger = Ledger(connection)
+            connection.execute(sql.SQL(f"LISTEN {CHANNEL}"))
+        except (psycopg.Error, EtlError) as error:
+            self.error = error if isinstance(error, EtlError) else EtlError(str(error))
+            return False
+        ledger.register(self._config.name, self._config.id)
+        self._connection, self.error = connection, None
+        return True
+
+    def fileno(self) -> int | None:
+        """What becomes readable when somebody has asked for something, or when the connection is lost."""
+        return self._connection.fileno() if self._connection is not None and self.is_up else None
+
+    def heard(self) -> bool:
+        """Read what has arrived; whether the pipeline is meant."""
+        if self._connection is None:
+            return False
+        try:
+            return any(n.payload == self._config.name for n in list(self._connection.notifies(timeout=0)))
+        except psycopg.Error as error:
+            self.error = EtlError(f"the sink has gone: {' '.join(str(error).split())}")
+            self.close()
+            return False
+
+    def ask(self, question: Callable[[SinkConnection], Answer]) -> Answer | None:
+        """Ask the ledger something; None where the sink is away."""
+        if self._connection is None:
+            return None
+        try:
+            return question(self._connection)
+        except psycopg.Error as error:
+            self.error = EtlError(f"the ledger did not answer: {' '.join(str(error).split())}")
+            if self._connection.closed or self._connection.broken:
+                self.close()
+            return None
+
+    def close(self) -> None:
+        """Give the connection up."""
+        if self._connection is not None:
+            self._connection.close()
+        self._connection = None
