@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,7 +74,14 @@ def no_systemd(why: str) -> SystemdError:
 
 def with_sudo() -> str:
     """The command line that this process was called with, for root: by its full path, since sudo has its own PATH."""
-    program = Path(sys.argv[0]).absolute()
     home = os.environ.get("ETL_HOME")
-    command = ["sudo", *([f"ETL_HOME={home}"] if home else []), str(program), *sys.argv[1:]]
-    return shlex.join(command)
+    return shlex.join(["sudo", *([f"ETL_HOME={home}"] if home else []), _program(), *sys.argv[1:]])
+
+
+def _program() -> str:
+    called = sys.argv[0]
+    if os.sep not in called:
+        return shutil.which(called) or called
+    with suppress(OSError):  # where the working directory is gone, as it was called
+        return str(Path(called).absolute())
+    return called

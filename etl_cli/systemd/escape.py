@@ -21,6 +21,17 @@ def value(text: str) -> str:
     return specifiers(_possible(text))
 
 
+def program(path: str) -> str:
+    """The first words of ExecStart=. The `:` turns variables off, which a program's path could not escape.
+
+    systemd refuses a program with a quote or a backslash in its path; a shell starts that one.
+    """
+    if not set("\"'\\") & set(path):
+        return word(f":{path}")
+    shell = word('exec "$0" "$@"')
+    return f"{word(':/bin/sh')} -c {shell} {word(path)}"
+
+
 def bind(text: str) -> str:
     """A path of BindReadOnlyPaths=: a word in which `:` would part source and destination."""
     return word(text).replace(":", "\\:")

@@ -61,8 +61,7 @@ def unit_text(facts: UnitFacts) -> str:
         unit=unit_name(facts.name).removesuffix(".service"),
         system=facts.scope == "system",
         user=facts.user,
-        # ":" turns variables off, which a program's path could not escape
-        program=escape.word(f":{facts.interpreter}"),
+        program=escape.program(str(facts.interpreter)),
         directory=escape.word(str(facts.directory)),
         working_directory=escape.value(str(facts.directory)),
         secrets=escape.value(str(facts.secrets)) if facts.secrets else "",

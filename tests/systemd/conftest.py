@@ -18,7 +18,7 @@ from tests.systemd.machine import REPOSITORY, Machine, booted, cannot_boot
 SECRET = "s3cret-of-the-sink"
 _INTERPRETER = """#!/bin/sh
 # what the unit starts, or what manage-pipeline asks the interpreter
-here='{here}'
+here=/opt/standin
 case "$*" in
     "-P -m etl_cli.runtime serve "*) for last; do :; done; exec /usr/bin/python3 "$here/standin_serve.py" "$last" ;;
     *) PYTHONPATH="$here" exec /usr/bin/python3 "$@" ;;
@@ -51,6 +51,10 @@ def machine() -> Iterator[Machine]:
             "useradd", "--system", "--user-group", "--home-dir=/var/lib/etl", "--shell=/usr/sbin/nologin", "etl"
         )
         machine.check("install", "-d", "-o", "root", "-g", "etl", "-m", "0750", "/etc/etl", "/etc/etl/pipelines")
+        library = machine.root / "opt/standin"
+        (library / "etl_cli").mkdir(parents=True)
+        shutil.copy(REPOSITORY / "etl_cli" / "__init__.py", library / "etl_cli")
+        shutil.copy(Path(__file__).with_name("standin_serve.py"), library)
         yield machine
 
 
@@ -127,17 +131,13 @@ def pipeline(new_pipeline: Callable[..., Pipeline]) -> Pipeline:
 
 def _write(pipeline: Pipeline, number: int) -> None:
     outside = pipeline.outside
-    library, program = outside / ".venv" / "lib", outside / ".venv" / "bin" / "python"
-    (library / "etl_cli").mkdir(parents=True)
-    program.parent.mkdir()
-    shutil.copy(REPOSITORY / "etl_cli" / "__init__.py", library / "etl_cli")
-    shutil.copy(Path(__file__).with_name("standin_serve.py"), library)
-    here = str(pipeline.inside / ".venv" / "lib").replace("'", "'\\''")
-    program.write_text(_INTERPRETER.replace("{here}", here))
+    program = outside / ".venv" / "bin" / "python"
+    program.parent.mkdir(parents=True)
+    program.write_text(_INTERPRETER)
     program.chmod(0o755)
     (outside / "config.yaml").write_text(_CONFIG.format(name=pipeline.name, id=number))
     (outside / "etl.py").write_text("")
-    (outside / ".env").write_text(f"SOURCE_DB_PASSWORD=x\nSINK_DB_PASSWORD='{SECRET}'\n")
+    (outside / ".env").write_text(f"SOURCE_DB_PASSWORD=another-secret\nSINK_DB_PASSWORD='{SECRET}'\n")
     (outside / ".env").chmod(0o600)
 
 

@@ -71,7 +71,7 @@ class Machine:
     def run(self, *command: str, timeout_s: float = 60, **environment: str) -> Done:
         """Run a command in it, as root."""
         done = subprocess.run(
-            ["nsenter", "-t", str(self.pid), "-a", "--wd=/", *command],
+            ["nsenter", "-t", str(self.pid), "-a", "sh", "-c", 'cd /; exec "$@"', "sh", *command],
             capture_output=True,
             text=True,
             timeout=timeout_s,

@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 from types import FrameType
@@ -36,7 +37,7 @@ class Server:
         self.behaviour = behaviour.read_text().strip() if behaviour.exists() else ""
         self.config = Path(os.environ["RUNTIME_DIRECTORY"]) / "config.json"
         self.taken = ""
-        self.ended = False
+        self.ended = threading.Event()
 
     def take_config(self) -> None:
         content = (self.directory / "config.yaml").read_bytes()
@@ -57,7 +58,7 @@ class Server:
         if self.behaviour == "slow-stop":
             time.sleep(3)
             print("committed within stop_grace", flush=True)
-        self.ended = True
+        self.ended.set()
 
     def run(self) -> int:
         print("<6>starting", flush=True)
@@ -74,10 +75,10 @@ class Server:
         signal.signal(signal.SIGTERM, self.stop)
         if self.behaviour != "deaf":
             notify("READY=1", "STATUS=idle, next run at 00:00")
-        while not self.ended:
+        while not self.ended.is_set():
             if self.behaviour != "hang":
                 notify("WATCHDOG=1")
-            time.sleep(int(os.environ.get("WATCHDOG_USEC", "60000000")) / 2e6 if self.behaviour != "hang" else 1)
+            self.ended.wait(int(os.environ.get("WATCHDOG_USEC", "60000000")) / 2e6 if self.behaviour != "hang" else 1)
         return 0
 
     def seen(self, credentials: Path) -> dict[str, object]:
