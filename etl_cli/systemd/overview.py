@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -88,14 +87,12 @@ def history(directory: Path, limit: int) -> list[RunRow]:
 
 def next_runs(config: Config, now: datetime, count: int) -> list[datetime]:
     """When it is due next, in the pipeline's zone; nothing where it has no schedule."""
+    from etl_cli.runtime.schedule import Schedule
+
     if config.schedule is None:
         return []
-    try:
-        module = importlib.import_module("etl_cli.runtime.schedule")
-    except ModuleNotFoundError:
-        return []
     zone = ZoneInfo(config.timezone)
-    return [slot.due.astimezone(zone) for slot in module.Schedule.of(config).next_slots(now, count)]
+    return [slot.due.astimezone(zone) for slot in Schedule.of(config).next_slots(now, count)]
 
 
 def state_word(unit: UnitState | None) -> str:

@@ -100,8 +100,9 @@ def install(service: Service, config: Config, *, force: bool) -> bool:
 def start(service: Service, *, force: bool = False) -> list[str]:
     """Install, enable and start it; what there is to say. Raises SystemdError, ConfigError."""
     config = load_config(service.directory)
+    before = service.state()  # first of all: is there a systemd?
     changed = install(service, config, force=force)
-    before = service.state()
+    before = service.state() if changed else before
     if not before.enabled:
         service.systemctl.enable(service.unit)
     notes = list(_notes(service))
