@@ -155,7 +155,7 @@ class Systemctl:
         """The same of many, by one call."""
         if not units:
             return {}
-        answer = ask([*self._base, "show", "--timestamp=unix", f"--property={PROPERTIES}", "--", *units])
+        answer = ask([*self._base, "show", "--timestamp=us+utc", f"--property={PROPERTIES}", "--", *units])
         if answer.code != 0:
             raise self._translated("show", ", ".join(units), answer)
         return {state.unit: state for state in map(parse_state, blocks(answer.out))}
@@ -212,8 +212,10 @@ def _number(text: str | None) -> int | None:
 
 
 def _instant(text: str) -> datetime | None:
-    seconds = _number(text.removeprefix("@"))
-    return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    """To the microsecond: a file that was written in the second of a start must not seem newer than that."""
+    with suppress(ValueError):
+        return datetime.strptime(text, "%a %Y-%m-%d %H:%M:%S.%f UTC").replace(tzinfo=UTC)
+    return None
 
 
 def translate(scope: Scope, verb: str, unit: str, answer: Answer) -> SystemdError:

@@ -17,7 +17,7 @@ from etl_cli.systemd.unit import Scope
 
 SHOWN = """MainPID=42
 NRestarts=3
-ExecMainStartTimestamp=@1700000000
+ExecMainStartTimestamp=Tue 2023-11-14 22:13:20.250000 UTC
 Result=success
 ExecMainStatus=0
 StatusText=idle = asleep
@@ -44,7 +44,7 @@ def test_what_show_prints_becomes_values() -> None:
     first, second = map(parse_state, blocks(SHOWN))
     assert (first.unit, first.running, first.enabled, first.pid, first.restarts) == ("etl-a.service", True, True, 42, 3)
     assert first.status_text == "idle = asleep"
-    assert first.started_at == datetime.fromtimestamp(1700000000, UTC)
+    assert first.started_at == datetime(2023, 11, 14, 22, 13, 20, 250_000, UTC)
     assert (first.memory_bytes, first.cpu_s) == (None, 1.5)
     assert first.drop_ins == (Path("/etc/x.conf"), Path("/etc/y.conf"))
     assert (second.loaded, second.pid, second.started_at, second.memory_bytes) == (False, None, None, None)
