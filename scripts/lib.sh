@@ -7,8 +7,8 @@ VENV="$REPOSITORY/.venv"
 
 # what the SQL Server driver links to
 RUNTIME_PACKAGES=(libltdl7 libkrb5-3 libgssapi-krb5-2)
-# a second ODBC driver, for the tests of source.driver
-TEST_PACKAGES=(tdsodbc)
+# a second ODBC driver, for the tests of source.driver; a systemd to boot in a container, for tests/systemd
+TEST_PACKAGES=(tdsodbc systemd-container dbus libpam-systemd)
 
 # One line a step; nothing is said where nothing is done.
 say() { printf '%s\n' "$*"; }

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from etl_cli.runtime.request import Request
 
 WIDTH_IN_A_PIPE = 240
+PROGRAM = ["etl-cli"]
+"""How the program is named in front of an error; a command of another name puts its own."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
@@ -206,7 +208,7 @@ def _state_set(directory: Path, table: str, shards: list[str], value: str, yes: 
     config = load_config(directory)
     chosen = chosen_for_setting(config, table, shards)
     names = ", ".join(mark.shard for mark in chosen)
-    _confirm(f"Put the watermark of {chosen[0].source_table} of {names} at {value}?", yes)
+    confirm(f"Put the watermark of {chosen[0].source_table} of {names} at {value}?", yes)
     put(config, chosen, value)
     print(f"{len(chosen)} watermark{'s' if len(chosen) > 1 else ''} set: the next run reads what is above {value}")
 
@@ -219,12 +221,13 @@ def _state_reset(directory: Path, table: str | None, shards: list[str], yes: boo
     chosen = chosen_for_reset(config, table, shards)
     for mark in chosen:
         print(f"{mark.id.source_table} of {mark.id.shard}: {mark.cursor} {mark.value}")
-    _confirm("Forget these watermarks? The next run reads everything.", yes)
+    confirm("Forget these watermarks? The next run reads everything.", yes)
     forget(config, chosen)
     print(f"{len(chosen)} watermark{'s' if len(chosen) > 1 else ''} forgotten")
 
 
-def _confirm(question: str, yes: bool) -> None:
+def confirm(question: str, yes: bool) -> None:
+    """Go on with a yes only. Raises UsageError where nobody can answer."""
     if yes:
         return
     if not sys.stdin.isatty():
@@ -288,7 +291,7 @@ def _fail(text: str, code: int, debug: bool, directory: Path | None) -> None:
         elsewhere = getattr(error, "trace", "") or getattr(error and error.__cause__, "trace", "")
         if elsewhere:
             print(redact(f"In the worker:\n{elsewhere}", secrets), file=sys.stderr)
-    print(f"etl-cli: {redact(text, secrets)}", file=sys.stderr)
+    print(f"{PROGRAM[0]}: {redact(text, secrets)}", file=sys.stderr)
     raise SystemExit(code) from None
 
 

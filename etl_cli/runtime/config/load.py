@@ -91,7 +91,7 @@ def _parse(path: Path, text: str) -> tuple[yaml.Node, dict[str, Any]]:
     return node, data
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # ten times as fast where it is there
     """Reads plain values as YAML 1.2 does: `on` and `NO` are texts, 01234567 is a decimal number."""
 
     yaml_implicit_resolvers = {  # noqa: RUF012

@@ -1,0 +1,239 @@
+"""`manage-pipeline`: a pipeline as a service of this host."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from etl_cli.runtime import commands
+from etl_cli.runtime.commands import AsJson, Debug, Yes, confirm, errors_as_lines, pipeline_at, print_json
+
+app = typer.Typer(
+    help="Pipelines as services of this host: start, stop, look, schedule.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+HOST_HOME = Path("/etc/etl")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The pipeline's name, or the path of its directory.")]
+User = Annotated[bool, typer.Option("--user", help="A service of this user, without root.")]
+Force = Annotated[bool, typer.Option("--force", help="Write the unit anew, even if it was edited by hand.")]
+
+
+@app.command("list")
+def list_(user: User = False, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show every pipeline: state, last run, rows, next run."""
+    with _errors(debug):
+        from etl_cli.cli.manage_show import overview_data, print_overviews
+        from etl_cli.runtime.errors import UsageError
+        from etl_cli.runtime.locate import find_home
+        from etl_cli.systemd.overview import list_pipelines, now_utc
+
+        home = find_home()
+        if home is None:
+            raise UsageError("no directory `pipelines` here or above", "change to one that has it, or set ETL_HOME")
+        directories = sorted(path.parent for path in (home / "pipelines").glob("*/config.yaml"))
+        overviews = list_pipelines(directories, user=user, now=now_utc())
+        if as_json:
+            print_json([overview_data(overview) for overview in overviews])
+        else:
+            print_overviews(commands.console(), overviews)
+
+
+@app.command()
+def info(name: Name, user: User = False, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show all about a pipeline: service, schedule, last run and its tables."""
+    with _pipeline(name, debug) as directory:
+        from etl_cli.cli.manage_show import detail_data, print_detail
+        from etl_cli.systemd.overview import now_utc, show_pipeline
+
+        detail = show_pipeline(directory, user=user, now=now_utc())
+        if as_json:
+            print_json(detail_data(detail))
+        else:
+            print_detail(commands.console(), detail)
+
+
+@app.command()
+def start(name: Name, user: User = False, force: Force = False, debug: Debug = False) -> None:
+    """Install the service, start it, and have it start at boot."""
+    with _pipeline(name, debug) as directory:
+        from etl_cli.systemd import service
+
+        _say(service.start(service.named_service(directory, user=user), force=force))
+
+
+@app.command()
+def stop(
+    name: Name,
+    disable: Annotated[bool, typer.Option("--disable", help="For good, not until the next boot.")] = False,
+    user: User = False,
+    debug: Debug = False,
+) -> None:
+    """Stop the service; a run under way is interrupted and goes on at the next start."""
+    with _pipeline(name, debug) as directory:
+        from etl_cli.systemd import service
+
+        _say(service.stop(service.named_service(directory, user=user), disable=disable))
+
+
+@app.command()
+def restart(name: Name, user: User = False, force: Force = False, debug: Debug = False) -> None:
+    """Stop and start the service: it takes a changed .env, etl.py and unit."""
+    with _pipeline(name, debug) as directory:
+        from etl_cli.systemd import service
+
+        _say(service.restart(service.named_service(directory, user=user), force=force))
+
+
+@app.command()
+def logs(
+    name: Name,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes.")] = False,
+    lines: Annotated[int | None, typer.Option("--lines", "-n", min=0, help="The last so many; 50 by default.")] = None,
+    since: Annotated[str | None, typer.Option(help="From a time on: '2026-01-31 06:00', '1 hour ago', today.")] = None,
+    level: Annotated[str | None, typer.Option(help="Only this and worse: debug, info, warning, error.")] = None,
+    user: User = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document a line.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Show what the service has logged."""
+    with _pipeline(name, debug) as directory:
+        from etl_cli.cli.manage_show import print_entry
+        from etl_cli.systemd import journal, service
+
+        its = service.named_service(directory, user=user)
+        wanted = lines if lines is not None or since else 50
+        for entry in journal.entries(its.unit, its.scope, lines=wanted, since=since, level=level, follow=follow):
+            print_entry(entry, as_json=as_json)
+
+
+@app.command()
+def unit(name: Name, user: User = False, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Print the unit that `start` would install."""
+    with _pipeline(name, debug) as directory:
+        from etl_cli.runtime.config import load_config
+        from etl_cli.systemd import service
+
+        its = service.named_service(directory, user=user)
+        text = service.planned_unit(its, load_config(directory))
+        if as_json:
+            print_json({"unit": its.unit, "file": str(its.systemctl.directory / its.unit), "text": text})
+        else:
+            print(text, end="")
+
+
+@app.command()
+def schedule(
+    name: Name,
+    words: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="WHEN",
+            help='daily 00:00 | hourly 2 | weekly mon 00:00 | monthly 1 00:00 | cron "0 */2 * * *" | every 15m | '
+            "remove | show",
+        ),
+    ],
+    user: User = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Change when the pipeline runs, in config.yaml and in the running service; or show it."""
+    with _pipeline(name, debug) as directory:
+        from etl_cli.cli.manage_show import print_schedule, schedule_data
+        from etl_cli.runtime.config import load_config
+        from etl_cli.systemd import service
+        from etl_cli.systemd.config_file import change_schedule
+        from etl_cli.systemd.overview import next_runs, now_utc
+        from etl_cli.systemd.schedule_words import schedule_of
+
+        shows = words == ["show"]
+        config = load_config(directory) if shows else change_schedule(directory, schedule_of(words))
+        said = "" if shows else service.reload(service.named_service(directory, user=user))
+        due = next_runs(config, now_utc(), 3)
+        if as_json:
+            print_json(schedule_data(config, due, said))
+        else:
+            print_schedule(config, due, said)
+
+
+@app.command()
+def delete(
+    name: Name,
+    purge: Annotated[
+        bool, typer.Option("--purge", help="The directory, its logs and its state on this host as well.")
+    ] = False,
+    yes: Yes = False,
+    user: User = False,
+    debug: Debug = False,
+) -> None:
+    """Remove the service; the pipeline's directory stays, and the data in the sink always."""
+    with _pipeline(name, debug) as directory:
+        from etl_cli.systemd import service
+
+        its = service.named_service(directory, user=user)
+        what = f"the service {its.unit}" + (f" and {directory} with everything in it" if purge else "")
+        confirm(f"Remove {what}?", yes)
+        _say(service.delete(its, purge=purge))
+
+
+@app.command()
+def history(
+    name: Name,
+    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="The last so many runs.")] = 20,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show the pipeline's runs, newest first."""
+    with _pipeline(name, debug) as directory:
+        from etl_cli.cli.manage_show import print_history, run_data
+        from etl_cli.systemd import overview
+
+        runs = overview.history(directory, lines)
+        if as_json:
+            print_json([run_data(run) for run in runs])
+        else:
+            print_history(commands.console(), runs)
+
+
+@app.command()
+def run(name: Name, debug: Debug = False) -> None:
+    """Run once now, through the service."""
+    with _pipeline(name, debug):
+        from etl_cli.runtime.errors import EtlError
+
+        raise EtlError("a run through the service is not there yet", f"run it in the foreground: etl-cli run {name}")
+
+
+@contextmanager
+def _errors(debug: bool) -> Iterator[None]:
+    """Errors as lines of this command; without `pipelines/` here or above the host's own are meant."""
+    from etl_cli.runtime.locate import find_home
+
+    commands.PROGRAM[0] = "manage-pipeline"
+    if find_home() is None and (HOST_HOME / "pipelines").is_dir():
+        os.environ["ETL_HOME"] = str(HOST_HOME)
+    with errors_as_lines(debug):
+        yield
+
+
+@contextmanager
+def _pipeline(name: str, debug: bool) -> Iterator[Path]:
+    with _errors(debug), pipeline_at(name, debug) as directory:
+        yield directory
+
+
+def _say(lines: list[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def main() -> None:
+    """Entry point of the command `manage-pipeline`."""
+    app(prog_name="manage-pipeline")

@@ -1,0 +1,105 @@
+"""Reads what the ledger remembers of runs, for lists and shows; writes nothing and migrates nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import psycopg
+
+from etl_cli.runtime.ledger.migrate import ledger_errors
+from etl_cli.runtime.sink.connect import SinkConnection
+
+# those of a run that is under way are in its chunks, those of an ended one in its own row
+_COLUMNS = """
+    r.run_id, r.pipeline, r.state, r.requested_by, r.attempt, r.host, r.created_at, r.attempted_at, r.finalized_at,
+    CASE r.state WHEN 'running' THEN (SELECT coalesce(sum(c.rows), 0)::bigint FROM etl.chunks AS c
+         WHERE c.run_id = r.run_id) ELSE r.rows_loaded END,
+    r.bytes, r.retry_of, r.error
+"""
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run; `rows` are in the sink, `finalized_at` is None while it has not ended."""
+
+    run_id: int
+    pipeline: str
+    state: str
+    requested_by: str
+    attempt: int
+    host: str
+    created_at: datetime
+    attempted_at: datetime | None
+    finalized_at: datetime | None
+    rows: int
+    bytes: int
+    retry_of: int | None
+    error: str | None
+
+    @property
+    def duration_s(self) -> float | None:
+        """Of its last attempt; None while that is under way."""
+        if self.attempted_at is None or self.finalized_at is None:
+            return None
+        return (self.finalized_at - self.attempted_at).total_seconds()
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One table of one shard of a run."""
+
+    source_table: str
+    shard: str
+    target: str
+    mode: str
+    state: str
+    rows_read: int
+    rows_loaded: int
+    note: str | None
+    error: str | None
+
+
+def last_runs(connection: SinkConnection, pipelines: Mapping[str, str]) -> dict[str, RunRow]:
+    """The newest run of each pipeline, given as {name: id}; one that never ran here is left out."""
+    if not _has_ledger(connection):
+        return {}
+    with ledger_errors(connection, "reading"):
+        rows = connection.execute(
+            f"SELECT {_COLUMNS} FROM unnest(%s::text[], %s::text[]) AS wanted(name, id)"
+            " JOIN etl.pipelines AS p USING (name, id)"
+            " JOIN etl.runs AS r ON r.run_id = (SELECT max(n.run_id) FROM etl.runs AS n WHERE n.pipeline = p.name)",
+            [list(pipelines), list(pipelines.values())],
+        ).fetchall()
+    return {run.pipeline: run for run in (RunRow(*row) for row in rows)}
+
+
+def runs_of(connection: SinkConnection, pipeline: str, pipeline_id: str, limit: int) -> list[RunRow]:
+    """The pipeline's runs, newest first."""
+    if not _has_ledger(connection):
+        return []
+    with ledger_errors(connection, "reading"):
+        rows = connection.execute(
+            f"SELECT {_COLUMNS} FROM etl.runs AS r JOIN etl.pipelines AS p ON p.name = r.pipeline"
+            " WHERE p.name = %s AND p.id = %s ORDER BY r.run_id DESC LIMIT %s",
+            [pipeline, pipeline_id, limit],
+        ).fetchall()
+    return [RunRow(*row) for row in rows]
+
+
+def tasks_of_run(connection: SinkConnection, run_id: int) -> Sequence[TaskRow]:
+    """The tasks of a run."""
+    with ledger_errors(connection, "reading"):
+        rows = connection.execute(
+            "SELECT source_table, shard, target, mode, state, rows_read, rows_loaded, note, error"
+            " FROM etl.tasks WHERE run_id = %s ORDER BY source_table, shard",
+            [run_id],
+        ).fetchall()
+    return [TaskRow(*row) for row in rows]
+
+
+def _has_ledger(connection: psycopg.Connection[tuple[object, ...]]) -> bool:
+    """Before the first run there is none."""
+    row = connection.execute("SELECT to_regclass('etl.runs') IS NOT NULL").fetchone()
+    return bool(row and row[0])

@@ -1,0 +1,202 @@
+"""Pipelines with their service, their last run and their next one; each part stays useful without the others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TypeVar
+from zoneinfo import ZoneInfo
+
+from etl_cli.runtime.config.load import load_config
+from etl_cli.runtime.config.model import Config, ConnectionRetries
+from etl_cli.runtime.errors import EtlError
+from etl_cli.runtime.ledger.history import RunRow, TaskRow, last_runs, runs_of, tasks_of_run
+from etl_cli.runtime.sink.connect import Sink, SinkConnection, connect_sink
+from etl_cli.systemd.command import SystemdError
+from etl_cli.systemd.service import Service, changed_since_start, known_config, service_of
+from etl_cli.systemd.systemctl import Systemctl, UnitState
+
+T = TypeVar("T")
+LEDGER_TIMEOUT_S = 3.0
+"""A list does not wait longer for a sink that is down."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A pipeline in a list; `problems` say which part could not be told, and why."""
+
+    service: Service
+    state: str
+    enabled: bool
+    unit: UnitState | None
+    last_run: RunRow | None
+    next_run: datetime | None
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Detail:
+    """All about one pipeline."""
+
+    overview: Overview
+    config: Config | None
+    next_runs: tuple[datetime, ...]
+    tasks: Sequence[TaskRow]
+    notes: tuple[str, ...]
+
+
+def list_pipelines(directories: Iterable[Path], *, user: bool, now: datetime) -> list[Overview]:
+    """An overview of each, with one call of systemctl a scope and one connection a sink."""
+    found = [(directory, *_config(directory)) for directory in directories]
+    services = [service_of(place, config.name if config else place.name, user=user) for place, config, _ in found]
+    units, no_units = _units(services)
+    runs, no_runs = _last_runs([config for _, config, _ in found if config])
+    return [
+        _overview(
+            service,
+            config,
+            units.get((service.scope, service.unit)),
+            runs.get(config.id) if config else None,
+            now,
+            [problem, no_units, no_runs.get(config.id, "") if config else ""],
+        )
+        for service, (_, config, problem) in zip(services, found, strict=True)
+    ]
+
+
+def show_pipeline(directory: Path, *, user: bool, now: datetime) -> Detail:
+    """All about the pipeline in `directory`."""
+    [overview] = list_pipelines([directory], user=user, now=now)
+    config, _ = _config(directory)
+    tasks: Sequence[TaskRow] = []
+    if config and overview.last_run:
+        tasks = _read(config, lambda connection: tasks_of_run(connection, _id(overview))) or []
+    notes = _notes(overview)
+    return Detail(overview, config, tuple(next_runs(config, now, 3)) if config else (), tasks, tuple(notes))
+
+
+def history(directory: Path, limit: int) -> list[RunRow]:
+    """The pipeline's runs, newest first. Raises SinkError where the sink does not answer."""
+    config = load_config(directory)
+    with connect_sink(_sink(config), f"etl-cli {config.name} history", attempts=1) as connection:
+        return runs_of(connection, config.name, config.id, limit)
+
+
+def next_runs(config: Config, now: datetime, count: int) -> list[datetime]:
+    """When it is due next, in the pipeline's zone; nothing where it has no schedule."""
+    from etl_cli.runtime.schedule import Schedule
+
+    if config.schedule is None:
+        return []
+    zone = ZoneInfo(config.timezone)
+    return [slot.due.astimezone(zone) for slot in Schedule.of(config).next_slots(now, count)]
+
+
+def state_word(unit: UnitState | None) -> str:
+    """One word for a unit's state."""
+    if unit is None:
+        return "unknown"
+    if not unit.loaded:
+        return "not installed"
+    if unit.sub == "auto-restart":
+        return "restarting"
+    words = {"active": "running", "reloading": "running", "activating": "starting", "deactivating": "stopping"}
+    return words.get(unit.active, "failed" if unit.active == "failed" else "stopped")
+
+
+def _overview(
+    service: Service, config: Config | None, unit: UnitState | None, run: RunRow | None, now: datetime, said: list[str]
+) -> Overview:
+    due = next_runs(config, now, 1) if config else []
+    return Overview(
+        service=service,
+        state=state_word(unit),
+        enabled=bool(unit and unit.enabled),
+        unit=unit,
+        last_run=run,
+        next_run=due[0] if due else None,
+        problems=tuple(problem for problem in said if problem),
+    )
+
+
+def _notes(overview: Overview) -> list[str]:
+    unit = overview.unit
+    if unit is None:
+        return []
+    notes = changed_since_start(overview.service, unit)
+    said = known_config(overview.service) or {}
+    if unit.running and said.get("problem"):
+        notes.append(f"config.yaml is wrong, the service goes on with the old one: {said['problem']}")
+    if unit.needs_reload:
+        notes.append("the unit's file has changed on disk: `restart` takes it")
+    notes += [f"a drop-in changes the unit: {path}" for path in unit.drop_ins]
+    return notes
+
+
+def _config(directory: Path) -> tuple[Config | None, str]:
+    try:
+        return load_config(directory), ""
+    except EtlError as error:
+        return None, str(error)
+
+
+def _units(services: Sequence[Service]) -> tuple[dict[tuple[str, str], UnitState], str]:
+    units: dict[tuple[str, str], UnitState] = {}
+    for scope in ("system", "user"):
+        names = [service.unit for service in services if service.scope == scope]
+        try:
+            found = Systemctl(scope).show_all(names)
+        except SystemdError as error:
+            return units, str(error)
+        units.update({(scope, name): state for name, state in found.items()})
+    return units, ""
+
+
+def _last_runs(configs: Sequence[Config]) -> tuple[dict[str, RunRow], dict[str, str]]:
+    """The last run by the pipeline's id, and why it could not be told; pipelines of one sink share a connection."""
+    by_sink: dict[tuple[object, ...], list[Config]] = {}
+    for config in configs:
+        sink = config.sink
+        by_sink.setdefault((sink.host, sink.port, sink.database, sink.user), []).append(config)
+    runs: dict[str, RunRow] = {}
+    problems: dict[str, str] = {}
+    with ThreadPoolExecutor(max_workers=16) as pool:
+        for group, answer in zip(by_sink.values(), pool.map(_last_of_sink, by_sink.values()), strict=True):
+            if isinstance(answer, str):
+                problems.update({config.id: answer for config in group})
+            else:
+                runs.update({config.id: answer[config.name] for config in group if config.name in answer})
+    return runs, problems
+
+
+def _last_of_sink(configs: Sequence[Config]) -> dict[str, RunRow] | str:
+    try:
+        with connect_sink(_sink(configs[0]), "etl-cli list", attempts=1) as connection:
+            return last_runs(connection, {config.name: config.id for config in configs})
+    except EtlError as error:
+        return str(error)
+
+
+def _read(config: Config, reading: Callable[[SinkConnection], T]) -> T | None:
+    try:
+        with connect_sink(_sink(config), f"etl-cli {config.name} info", attempts=1) as connection:
+            return reading(connection)
+    except EtlError:  # the overview has said why
+        return None
+
+
+def _id(overview: Overview) -> int:
+    assert overview.last_run is not None
+    return overview.last_run.run_id
+
+
+def _sink(config: Config) -> Sink:
+    return Sink(config.sink, ConnectionRetries(retries=0, timeout=LEDGER_TIMEOUT_S))
+
+
+def now_utc() -> datetime:
+    """The clock."""
+    return datetime.now(UTC)

@@ -1,0 +1,89 @@
+"""What `manage-pipeline` tells from the ledger, and what it still tells without it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from etl_cli.runtime.errors import SinkError
+from etl_cli.runtime.ledger import Ledger
+from etl_cli.systemd.overview import history, list_pipelines, show_pipeline
+from tests.support.database import SinkDatabase
+from tests.support.pipeline import write_config
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def directory(tmp_path: Path, sink: SinkDatabase) -> Path:
+    write(tmp_path, sink.port, sink)
+    return tmp_path
+
+
+def write(directory: Path, port: int, sink: SinkDatabase) -> None:
+    shards = [{"name": "s1", "host": "localhost"}]
+    write_config(
+        directory,
+        {
+            "name": "orders",
+            "id": "0000abcd",
+            "source": {"user": "sa", "password": "x", "database": "d", "shards": shards},
+            "sink": {"host": sink.host, "port": port, "user": sink.user, "password": sink.password}
+            | {"database": sink.database, "sslmode": "disable"},
+        },
+    )
+
+
+def test_before_the_first_run_there_is_none_and_nothing_is_made_in_the_sink(
+    directory: Path, sink: SinkDatabase
+) -> None:
+    [overview] = list_pipelines([directory], user=False, now=NOW)
+    assert (overview.service.name, overview.last_run) == ("orders", None)
+    assert history(directory, 5) == []
+    with sink.connect() as connection:
+        assert connection.execute("SELECT to_regnamespace('etl')").fetchone() == (None,)
+
+
+def test_runs_are_told_newest_first_with_their_end(directory: Path, sink: SinkDatabase) -> None:
+    with sink.open() as connection:
+        ledger = Ledger(connection)
+        ledger.register("orders", "0000abcd")
+        first = ledger.start_run("orders", "f", "by hand")
+        ledger.finish_run(first, "failed", "it broke")
+        second = ledger.start_run("orders", "f", "by hand")
+        ledger.finish_run(second, "succeeded")
+    assert [(run.run_id, run.state, run.error) for run in history(directory, 5)] == [
+        (second, "succeeded", None),
+        (first, "failed", "it broke"),
+    ]
+    last = show_pipeline(directory, user=False, now=NOW).overview.last_run
+    assert last is not None
+    assert (last.run_id, last.state, last.rows) == (second, "succeeded", 0)
+    assert last.duration_s is not None
+
+
+def test_runs_of_another_pipeline_of_the_name_are_not_told(directory: Path, sink: SinkDatabase) -> None:
+    with sink.open() as connection:
+        ledger = Ledger(connection)
+        ledger.register("orders", "0000ffff")
+        ledger.finish_run(ledger.start_run("orders", "f", "by hand"), "succeeded")
+    assert history(directory, 5) == []
+    assert list_pipelines([directory], user=False, now=NOW)[0].last_run is None
+
+
+def test_without_the_sink_the_rest_is_told(directory: Path, sink: SinkDatabase) -> None:
+    write(directory, 1, sink)
+    detail = show_pipeline(directory, user=False, now=NOW)
+    assert detail.config is not None
+    assert any("sink: connecting to" in problem for problem in detail.overview.problems)
+    with pytest.raises(SinkError):
+        history(directory, 5)
+
+
+def test_a_broken_configuration_is_told_in_the_list(directory: Path) -> None:
+    (directory / "config.yaml").write_text("name: orders\n")
+    [overview] = list_pipelines([directory], user=False, now=NOW)
+    assert overview.service.name == directory.name
+    assert any("problems" in problem or "missing" in problem for problem in overview.problems)
