@@ -203,12 +203,22 @@ def history(
 
 
 @app.command()
-def run(name: Name, debug: Debug = False) -> None:
+def run(
+    name: Name,
+    full: Annotated[bool, typer.Option("--full", help="Read everything, whatever the watermarks say.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until it has ended, and end as it did.")] = False,
+    debug: Debug = False,
+) -> None:
     """Run once now, through the service."""
-    with _pipeline(name, debug):
-        from etl_cli.runtime.errors import EtlError
+    with _pipeline(name, debug) as directory:
+        from etl_cli.runtime.asking import ask_for_run, wait_for
 
-        raise EtlError("a run through the service is not there yet", f"run it in the foreground: etl-cli run {name}")
+        request = ask_for_run(directory, {"full": full} if full else {})
+        print(f"asked for a run (request {request}): `manage-pipeline logs {name} -f` shows what becomes of it")
+        if wait:
+            answer = wait_for(directory, request)
+            print(answer)
+            raise typer.Exit(0 if answer == "succeeded" else 1)
 
 
 @contextmanager

@@ -77,3 +77,11 @@ def answer_request(connection: SinkConnection, request_id: int, answer: str) -> 
         "UPDATE etl.requests SET answer = %s, finished_at = clock_timestamp() WHERE request_id = %s",
         [answer, request_id],
     )
+
+
+def answer_of(connection: SinkConnection, request_id: int) -> tuple[bool, str | None]:
+    """Whether a request was taken, and how it ended, if it has."""
+    row = connection.execute(
+        "SELECT taken_at IS NOT NULL, answer FROM etl.requests WHERE request_id = %s", [request_id]
+    ).fetchone()
+    return (bool(row[0]), row[1]) if row else (False, None)

@@ -29,6 +29,7 @@ from etl_cli.runtime.service.link import Link
 from etl_cli.runtime.service.log import Log
 from etl_cli.runtime.service.notify import Notifier
 from etl_cli.runtime.service.reports import Report
+from etl_cli.runtime.service.taken import TakenConfig
 from etl_cli.runtime.service.timers import Timers, use_utc
 from etl_cli.runtime.service.work import Queue, Work
 from etl_cli.runtime.sink.connect import SinkConnection
@@ -61,6 +62,7 @@ class Supervisor:
         self._log = log
         self._schedule = Schedule.of(config)
         self._notifier = Notifier()
+        self._taken = TakenConfig(directory)
         self._timers = Timers()
         self._link = Link(config)
         self._queue = Queue(config.overlap)
@@ -75,6 +77,7 @@ class Supervisor:
     def run(self) -> int:
         """The loop."""
         self._hear_signals()
+        self._taken.took()
         self._notifier.ready(self._idle_status())
         self._log.info(f"serving {self._config.name}: {self._idle_status()}")
         self._reconnect()
@@ -123,6 +126,7 @@ class Supervisor:
             config = load_config(self._directory)
         except EtlError as error:
             self._log.error(f"config.yaml was not taken over, the old one holds: {error}")
+            self._taken.refused(str(error))
             self._notifier.ready(f"config.yaml is wrong, the old one holds: {self._idle_status()}")
             return
         self._config, self._schedule = config, Schedule.of(config)
@@ -131,6 +135,7 @@ class Supervisor:
         self._link.close()
         self._link = Link(config)
         self._reconnect()
+        self._taken.took()
         self._log.info(f"config.yaml was read again: {self._idle_status()}")
         self._notifier.ready(self._idle_status())
 

@@ -75,6 +75,17 @@ def test_a_request_runs_without_a_schedule(shards: Shards, sink: SinkDatabase, p
     assert runs(sink) == [("succeeded", "request")]
 
 
+def test_manage_pipeline_asks_and_waits(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
+    shards.execute(*ORDERS)
+    directory = pipeline({"source": "dbo.orders"})
+    program = "from etl_cli.cli.manage import main; main()"
+    command = [sys.executable, "-c", program, "run", str(directory.path), "--wait"]
+    with serving(directory):
+        until(lambda: rows_of(sink, "SELECT 1 FROM etl.pipelines"))
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "succeeded"), done.stderr
+
+
 def test_a_failed_slot_is_tried_again_and_then_waits(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
     shards.execute("CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY, note nvarchar(5) NULL)")
     shards.execute("INSERT INTO dbo.orders VALUES (1, NCHAR(0))")
