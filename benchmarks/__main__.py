@@ -52,9 +52,9 @@ def main() -> None:
     """Parse, start, measure, print."""
     options = _options()
     rows = {table: int(count) for table, _, count in (part.partition("=") for part in options.rows.split(","))}
-    directory = Path(tempfile.mkdtemp(prefix="etl-bench-", dir="/var/tmp"))
-    directory.chmod(0o755)
     with ExitStack() as stack:
+        directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="etl-bench-", dir="/var/tmp")))
+        directory.chmod(0o755)  # the sink's server runs as another user
         sink = stack.enter_context(_postgres(directory / "postgres", free_ports(1)[0]))
         if options.source:
             sources = options.source.split(",")
