@@ -16,6 +16,10 @@ def main() -> int:
         from etl_cli.runtime.service.attempt import attempt
 
         return attempt(Path(sys.argv[2]), sys.argv[3])
+    if len(sys.argv) == 3 and sys.argv[1] == "alert":
+        from etl_cli.runtime.service.sender import send_alert
+
+        return send_alert(Path(sys.argv[2]), sys.stdin.read())
     print("usage: python -m etl_cli.runtime serve DIRECTORY", file=sys.stderr)
     return 2
 

@@ -77,15 +77,30 @@ class TaskProgress:
         return max(0.0, (self.expected - self.moved.rows_read) / speed)
 
 
+Level = Literal["debug", "info", "warning", "error"]
+
+
+@dataclass(frozen=True)
+class Told:
+    """Something that happened, and which task it is about, if it is about one."""
+
+    text: str
+    table: str | None = None
+    shard: str | None = None
+    level: Level = "warning"
+
+
 @dataclass
 class Progress:
     """All tasks of a run; `listen` is called after each change."""
 
     tasks: dict[tuple[str, str], TaskProgress] = field(default_factory=dict)
     phase: str = "starting"
+    run_id: int | None = None
+    """The ledger's number of the run, once it has begun."""
     clock: Callable[[], float] = time.monotonic
     listen: Callable[[Progress], None] = lambda progress: None
-    told: list[str] = field(default_factory=list)
+    told: list[Told] = field(default_factory=list)
     """What happened beside the plan: tries that failed, runs that are resumed."""
 
     def add(self, tasks: Iterable[TaskProgress]) -> None:
@@ -93,9 +108,9 @@ class Progress:
         self.tasks |= {(task.table, task.shard): task for task in tasks}
         self.listen(self)
 
-    def tell(self, text: str) -> None:
+    def tell(self, text: str, table: str | None = None, shard: str | None = None) -> None:
         """Something that an operator should read now."""
-        self.told.append(text)
+        self.told.append(Told(text, table, shard))
         self.listen(self)
 
     def enter(self, phase: str) -> None:

@@ -32,7 +32,8 @@ class Recorder:
         elif isinstance(event, Progressed):
             self._progress.moved(table, shard, event.moved, stream)
         elif isinstance(event, Retried):
-            self._progress.tell(f"{table} of {shard}: {event.error}; another try in {event.seconds:.1f} s")
+            told = f"{table} of {shard}: {event.error}; another try in {event.seconds:.1f} s"
+            self._progress.tell(told, table, shard)
         elif isinstance(event, Failed):
             self._failed(event)
         elif isinstance(event, Done):

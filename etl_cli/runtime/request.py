@@ -24,6 +24,10 @@ class Request:
     shards: Sequence[str] = ()
     full: bool = False
     where: str | None = None
+    slot: str | None = None
+    """The due time that it is of, as ISO text."""
+    request_id: int | None = None
+    """The ledger's request that asks for it."""
 
     @property
     def is_partial(self) -> bool:

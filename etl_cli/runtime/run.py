@@ -63,6 +63,7 @@ def run_pipeline(config: Config, progress: Progress, request: Request = EVERYTHI
         begun = _begun(ledger, connection, config, request, resolved, marks)
         beat = partial(connect_sink, sink_of(config), f"etl-cli {config.name} run {begun.run_id}", attempts=1)
         alive.enter_context(Heartbeat(beat, begun.run_id))
+        progress.run_id = begun.run_id
         if begun.how != "resume":
             resolved.notes.extend(f"run {number} had ended without a word" for number in rescued)
         facts = RunFacts(
@@ -112,7 +113,7 @@ def _begun(
     if decided.how == "resume" and decided.of is not None:
         end_sessions(connection, decided.of.run_id)
         return _Begun(decided.of.run_id, ledger.resume_run(decided.of.run_id), "resume", tasks)
-    run_id = ledger.start_run(config.name, fingerprint, request.requested_by, partial=request.is_partial)
+    run_id = ledger.start_run(config.name, fingerprint, request)
     if decided.how == "retry" and decided.of is not None:
         end_sessions(connection, decided.of.run_id)
         ledger.take_over(decided.of.run_id, run_id)

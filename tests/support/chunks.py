@@ -12,6 +12,7 @@ from etl_cli.runtime.ledger.chunks import ChunkId
 from etl_cli.runtime.ledger.ledger import Ledger, NewTask, TaskId
 from etl_cli.runtime.load import ChunkLoader
 from etl_cli.runtime.plan import TablePlan
+from etl_cli.runtime.request import Request
 from etl_cli.runtime.sink import ddl
 from etl_cli.runtime.sink.connect import SinkConnection
 from etl_cli.runtime.sink.destination import OPERATION, Destination, create_keys_table
@@ -61,7 +62,7 @@ class Chunks:
         ledger.register("orders", "7f3a9c1e")
         self.connection = connection
         self.plan = plan
-        self.run_id = ledger.start_run("orders", "abc", "test")
+        self.run_id = ledger.start_run("orders", "abc", Request("test"))
         self.tasks = {shard: TaskId(self.run_id, plan.source, shard) for shard in SHARDS}
         ledger.add_tasks([NewTask(task, plan.target, plan.mode, {}, None) for task in self.tasks.values()])
         keys = None

@@ -14,6 +14,7 @@ from etl_cli.runtime.job import Job, Watcher
 from etl_cli.runtime.kept import Connections
 from etl_cli.runtime.ledger.ledger import Ledger, NewTask, TaskId
 from etl_cli.runtime.planning import resolve_or_refuse, shards_of, sink_of
+from etl_cli.runtime.request import Request
 from etl_cli.runtime.sink.connect import connect_sink
 from etl_cli.runtime.sink.destination import Destination
 from etl_cli.runtime.sink.shadow import create_shadow, shadow_of
@@ -42,7 +43,7 @@ def copied_with(directory: PipelineDirectory, cursor_class: type, isolation: str
         ledger = Ledger(connection)
         ledger.register(config.name, config.id)
         plan = resolve_or_refuse(config, connection)[0].plan
-        run_id = ledger.start_run(config.name, plan.fingerprint, "test")
+        run_id = ledger.start_run(config.name, plan.fingerprint, Request("test"))
         task = TaskId(run_id, plan.tables[0].source, plan.shards[0])
         ledger.add_tasks([NewTask(task, plan.tables[0].target, "replace", {}, None)])
         shadow = shadow_of(plan.tables[0], "create", run_id, 0)

@@ -228,7 +228,13 @@ class Alerts(_Section):
     """Where alerts go (Apprise URLs) and which."""
 
     urls: list[SecretStr] = []
-    on: list[Literal["failure", "recovery", "missed"]] = ["failure", "recovery", "missed"]
+    on: list[Literal["failure", "recovery", "missed", "dead", "stalled"]] = [
+        "failure",
+        "recovery",
+        "missed",
+        "dead",
+        "stalled",
+    ]
 
 
 class Health(_Section):
@@ -244,6 +250,7 @@ class Logging(_Section):
     directory: str | None = None
     max_bytes: Size = 10_000_000
     backups: Annotated[int, Field(ge=0)] = 5
+    format: Literal["text", "json"] = "text"
 
 
 class Config(_Section):

@@ -51,7 +51,7 @@ class LiveDisplay:
         for task in shown:
             table.add_row(*_row(task, now))
         rest = [Text(f"... and {hidden} more", style="dim")] if hidden else []
-        told = [Text(text, style="yellow", overflow="ellipsis", no_wrap=True) for text in progress.told[-MOST_TOLD:]]
+        told = [Text(t.text, style="yellow", overflow="ellipsis", no_wrap=True) for t in progress.told[-MOST_TOLD:]]
         return Group(headline, table, *rest, *told)
 
 

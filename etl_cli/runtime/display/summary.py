@@ -60,7 +60,7 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "seconds": {name: round(value, 3) for name, value in outcome.seconds.items()},
         "error": str(outcome.error) if outcome.error else None,
         "notes": outcome.notes,
-        "told": outcome.progress.told,
+        "told": [told.text for told in outcome.progress.told],
         "tables": [
             {
                 "source": ended.plan.source,

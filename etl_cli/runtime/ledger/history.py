@@ -8,6 +8,7 @@ from datetime import datetime
 
 import psycopg
 
+from etl_cli.runtime.health import HistoryRow
 from etl_cli.runtime.ledger.migrate import ledger_errors
 from etl_cli.runtime.sink.connect import SinkConnection
 
@@ -16,8 +17,12 @@ _COLUMNS = """
     r.run_id, r.pipeline, r.state, r.requested_by, r.attempt, r.host, r.created_at, r.attempted_at, r.finalized_at,
     CASE r.state WHEN 'running' THEN (SELECT coalesce(sum(c.rows), 0)::bigint FROM etl.chunks AS c
          WHERE c.run_id = r.run_id) ELSE r.rows_loaded END,
-    r.bytes, r.retry_of, r.error
+    r.bytes, r.retry_of, r.error, r.slot
 """
+
+
+MOST_HISTORY = 50
+"""How many runs are judged, where none of them was good."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class RunRow:
     bytes: int
     retry_of: int | None
     error: str | None
+    slot: datetime | None
 
     @property
     def duration_s(self) -> float | None:
@@ -86,6 +92,22 @@ def runs_of(connection: SinkConnection, pipeline: str, pipeline_id: str, limit: 
             [pipeline, pipeline_id, limit],
         ).fetchall()
     return [RunRow(*row) for row in rows]
+
+
+def recent_history(connection: SinkConnection, pipeline: str, pipeline_id: str) -> list[HistoryRow]:
+    """The pipeline's runs for whoever judges its health, newest first, back to the last good one."""
+    if not _has_ledger(connection):
+        return []
+    with ledger_errors(connection, "reading"):
+        rows = connection.execute(
+            "SELECT r.run_id, r.state, coalesce(r.attempted_at, r.created_at), r.slot, r.finalized_at, r.heartbeat_at,"
+            " coalesce(r.error, '') FROM etl.runs AS r JOIN etl.pipelines AS p ON p.name = r.pipeline"
+            " WHERE p.name = %(name)s AND p.id = %(id)s AND r.run_id >= coalesce((SELECT max(g.run_id)"
+            "  FROM etl.runs AS g WHERE g.pipeline = %(name)s AND g.state = 'succeeded'), 0)"
+            " ORDER BY r.run_id DESC LIMIT %(limit)s",
+            {"name": pipeline, "id": pipeline_id, "limit": MOST_HISTORY},
+        ).fetchall()
+    return [HistoryRow(*row) for row in rows]
 
 
 def tasks_of_run(connection: SinkConnection, run_id: int) -> Sequence[TaskRow]:

@@ -16,6 +16,7 @@ from etl_cli.runtime.errors import PlanError
 from etl_cli.runtime.ledger.heartbeat import hold
 from etl_cli.runtime.ledger.migrate import migrate
 from etl_cli.runtime.progress import Moved
+from etl_cli.runtime.request import Request
 from etl_cli.runtime.sink.connect import SinkConnection
 
 
@@ -105,14 +106,18 @@ class Ledger:
                 "is this directory a copy? generate a pipeline of its own, under another name",
             )
 
-    def start_run(self, pipeline: str, fingerprint: str, requested_by: str, *, partial: bool = False) -> int:
+    def start_run(self, pipeline: str, fingerprint: str, request: Request) -> int:
         """A new run in state running, with its lock held before anybody sees it; its id."""
         with self._connection.transaction():
             row = self._connection.execute(
                 "INSERT INTO etl.runs"
-                " (pipeline, state, requested_by, fingerprint, partial, host, pid, version, attempted_at)"
-                " VALUES (%s, 'running', %s, %s, %s, %s, %s, %s, clock_timestamp()) RETURNING run_id",
-                [pipeline, requested_by, fingerprint, partial, socket.gethostname(), os.getpid(), __version__],
+                " (pipeline, state, fingerprint, requested_by, partial, slot, request_id, host, pid, version,"
+                "  attempted_at) VALUES (%s, 'running', %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp())"
+                " RETURNING run_id",
+                [
+                    *(pipeline, fingerprint, request.requested_by, request.is_partial),
+                    *(request.slot, request.request_id, socket.gethostname(), os.getpid(), __version__),
+                ],
             ).fetchone()
             assert row is not None
             hold(self._connection, row[0])
@@ -255,6 +260,15 @@ class Ledger:
 
 def _key(task: TaskId) -> list[Any]:
     return [task.run_id, task.source_table, task.shard]
+
+
+def fail_run_of(connection: SinkConnection, run_id: int, pid: int, error: str) -> None:
+    """running -> failed, for a run whose process `pid` of this host could not record its end any more."""
+    connection.execute(
+        "UPDATE etl.runs SET state = 'failed', error = %s, finalized_at = clock_timestamp()"
+        " WHERE run_id = %s AND state IN ('running', 'interrupted') AND host = %s AND pid = %s",
+        [error, run_id, socket.gethostname(), pid],
+    )
 
 
 def record_applied(connection: SinkConnection, run_id: int, source_table: str, shards: Sequence[str]) -> None:

@@ -24,7 +24,7 @@ def attempt(directory: Path, request_json: str) -> int:
     from etl_cli.runtime.redact import redact, secrets_in
     from etl_cli.runtime.request import Request
     from etl_cli.runtime.run import run_pipeline
-    from etl_cli.runtime.service.reports import Report, Reporter
+    from etl_cli.runtime.service.reports import Report, Reporter, failed_tasks
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     reporter = Reporter()
@@ -35,8 +35,9 @@ def attempt(directory: Path, request_json: str) -> int:
         progress = Progress(listen=reporter)
         outcome = run_pipeline(config, progress, Request(**json.loads(request_json)))
     except RunFailedError as error:
-        told = redact(str(error), secrets)
-        reporter.send(Report("ended", run_id=error.outcome.run_id, state=error.outcome.state, error=told))
+        told, outcome = redact(str(error), secrets), error.outcome
+        failed = failed_tasks(outcome.progress)
+        reporter.send(Report("ended", run_id=outcome.run_id, state=outcome.state, error=told, failed=failed))
         return error.exit_code
     except EtlError as error:
         reporter.send(Report("ended", state="failed", error=redact(str(error), secrets)))
@@ -49,7 +50,8 @@ def attempt(directory: Path, request_json: str) -> int:
         reporter.send(Report("ended", state="failed", error=f"{told}: this is a fault of etl-cli"))
         return 1
     totals = outcome.totals
-    reporter.send(Report("ended", totals.rows_read, run_id=outcome.run_id, state=outcome.state))
+    seconds = sum(outcome.seconds.values())
+    reporter.send(Report("ended", totals.rows_read, run_id=outcome.run_id, state=outcome.state, seconds=seconds))
     return 0
 
 

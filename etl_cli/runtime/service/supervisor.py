@@ -10,7 +10,6 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -19,18 +18,22 @@ from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.ledger.heartbeat import running
 from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.ledger.rescue import rescue
-from etl_cli.runtime.ledger.slots import OpenRequest, answer_request, claim_slot, end_slot, last_slot, take_request
+from etl_cli.runtime.ledger.slots import OpenRequest, take_request
 from etl_cli.runtime.redact import redact, secrets_in
 from etl_cli.runtime.request import Request
-from etl_cli.runtime.retry import next_try
-from etl_cli.runtime.schedule import Schedule, Slot
+from etl_cli.runtime.retry import is_permanent, next_try
+from etl_cli.runtime.schedule import Slot
+from etl_cli.runtime.service.alarm import Alarm
 from etl_cli.runtime.service.child import Child
+from etl_cli.runtime.service.clock import Clock
 from etl_cli.runtime.service.link import Link
 from etl_cli.runtime.service.log import Log
 from etl_cli.runtime.service.notify import Notifier
+from etl_cli.runtime.service.outlook import Outlook
 from etl_cli.runtime.service.reports import Report
 from etl_cli.runtime.service.taken import TakenConfig
 from etl_cli.runtime.service.timers import Timers, use_utc
+from etl_cli.runtime.service.unrecorded import Ending, Unrecorded
 from etl_cli.runtime.service.work import Queue, Work
 from etl_cli.runtime.sink.connect import SinkConnection
 
@@ -60,24 +63,30 @@ class Supervisor:
         self._directory = directory
         self._config = config
         self._log = log
-        self._schedule = Schedule.of(config)
         self._notifier = Notifier()
         self._taken = TakenConfig(directory)
         self._timers = Timers()
         self._link = Link(config)
+        self._alarm = Alarm(directory, config, log)
+        self._clock = Clock(config, self._timers, self._link, log, self._alarm, self._offer_slot)
+        self._outlook = Outlook(config, self._clock.schedule, log)
+        self._failing: bool | None = None
+        self._unrecorded = Unrecorded()
         self._queue = Queue(config.overlap)
         self._children: dict[Child, Work] = {}
+        self._retries: list[Work] = []
         self._selector = selectors.DefaultSelector()
         self._linked: int | None = None
-        self._began = dt.datetime.now(dt.UTC)
         self._stopping = False
         self._stop_by: float | None = None
         self._secrets = secrets_in(config)
+        log.configure(config.logging)
 
     def run(self) -> int:
         """The loop."""
         self._hear_signals()
         self._taken.took()
+        self._outlook.take(self._config, self._clock.schedule)
         self._notifier.ready(self._idle_status())
         self._log.info(f"serving {self._config.name}: {self._idle_status()}")
         self._reconnect()
@@ -87,6 +96,8 @@ class Supervisor:
             self._start_what_waits()
             if not (self._stopping and not self._children):
                 self._wait()
+        self._alarm.wait(_MARGIN_S)
+        self._outlook.close()
         self._link.close()
         self._log.info("stopped")
         return 0
@@ -129,12 +140,16 @@ class Supervisor:
             self._taken.refused(str(error))
             self._notifier.ready(f"config.yaml is wrong, the old one holds: {self._idle_status()}")
             return
-        self._config, self._schedule = config, Schedule.of(config)
+        self._config = self._alarm.config = config
         self._secrets = secrets_in(config)
         self._queue.overlap = config.overlap
         self._link.close()
         self._link = Link(config)
+        self._log.configure(config.logging)
+        self._clock.take(config, self._link)
+        self._outlook.take(config, self._clock.schedule)
         self._reconnect()
+        self._clock.wait(dt.datetime.now(dt.UTC))
         self._taken.took()
         self._log.info(f"config.yaml was read again: {self._idle_status()}")
         self._notifier.ready(self._idle_status())
@@ -143,7 +158,9 @@ class Supervisor:
 
     def _wait(self) -> None:
         self._watch_link()
-        for key, _ in self._selector.select(self._sleep_s()):
+        seconds = self._sleep_s()
+        self._outlook.sleeps(seconds)
+        for key, _ in self._selector.select(seconds):
             key.data()
         self._notifier.alive()
 
@@ -152,7 +169,7 @@ class Supervisor:
         if self._notifier.watchdog_s is not None:
             longest.append(self._notifier.watchdog_s / 2)
         if self._children:
-            longest.append(STALL_LOOK_S)
+            longest.append(min(STALL_LOOK_S, self._config.stall_timeout / 2))
         if self._stop_by is not None:
             longest.append(max(0.1, self._stop_by - time.monotonic()))
         known = [seconds for seconds in longest if seconds is not None]
@@ -174,12 +191,16 @@ class Supervisor:
         if self._stopping:
             return
         if not self._link.connect():
-            self._log.warning(f"{self._redacted(self._link.error)}; next try in {RECONNECT_S:.0f} s")
-            self._timers.after(RECONNECT_S, "reconnect", self._reconnect)
+            self._lost_ledger()
+            self._clock.wait(dt.datetime.now(dt.UTC))
             return
         self._timers.cancel("reconnect")
+        recorded = self._link.ask(lambda c: self._unrecorded.record(c, self._config.name))
+        if recorded:
+            self._log.info(f"what {recorded} runs came to is recorded now that the ledger is back")
         self._resume_what_was_interrupted()
-        self._catch_up()
+        self._look_back()
+        self._clock.catch_up()
         self._take_requests()
 
     def _on_ledger(self) -> None:
@@ -187,8 +208,17 @@ class Supervisor:
             self._take_requests()
         if not self._link.is_up:
             self._watch_link()
-            self._log.warning(f"{self._redacted(self._link.error)}; next try in {RECONNECT_S:.0f} s")
-            self._timers.after(RECONNECT_S, "reconnect", self._reconnect)
+            self._lost_ledger()
+
+    def _lost_ledger(self) -> None:
+        self._outlook.lost_ledger()
+        self._log.warning(f"{self._redacted(self._link.error)}; next try in {RECONNECT_S:.0f} s")
+        self._timers.after(RECONNECT_S, "reconnect", self._reconnect)
+
+    def _look_back(self) -> None:
+        self._link.ask(lambda c: self._outlook.look_back(c, self._config))
+        if self._failing is None and self._link.is_up:
+            self._failing = self._outlook.last_run_failed
 
     def _take_requests(self) -> None:
         while request := self._link.ask(lambda c: take_request(c, self._config.name)):
@@ -196,7 +226,7 @@ class Supervisor:
 
     def _take(self, request: OpenRequest) -> None:
         if request.verb != "run":
-            self._answer(request.request_id, f"this service does not know {request.verb}")
+            self._record(Ending(f"this service does not know {request.verb}", request_id=request.request_id))
             return
         keys = {key: request.arguments[key] for key in ("resume", "tables", "shards", "full", "where")
                 if key in request.arguments}  # fmt: skip
@@ -204,12 +234,9 @@ class Supervisor:
         self._log.info(f"{request.requested_by} asks for a run")
         self._queue.offer(Work("request", asked, request_id=request.request_id), busy=bool(self._children))
 
-    def _answer(self, request_id: int, answer: str) -> None:
-        self._link.ask(lambda c: answer_request(c, request_id, answer))
-
     def _resume_what_was_interrupted(self) -> None:
         """Of this host or another that is gone: the newest run, where it was a whole one."""
-        if self._children or self._queue.waiting:
+        if self._children or self._queue.waiting or self._retries:
             return
 
         def question(connection: SinkConnection) -> bool:
@@ -220,6 +247,7 @@ class Supervisor:
                 and last.state == "interrupted"
                 and not last.partial
                 and last.age_s < self._config.resume_within
+                and last.attempt <= self._config.max_resumptions
                 and not running(connection, self._config.name)
             )
 
@@ -227,41 +255,38 @@ class Supervisor:
             self._log.info("a run was interrupted: it is resumed")
             self._queue.offer(Work("resumption", Request("resumption", resume=True)), busy=False)
 
+    def _record(self, ending: Ending) -> None:
+        """Write into the ledger how something ended, now or when it is back."""
+
+        def writing(connection: SinkConnection) -> bool:
+            ending.record(connection, self._config.name)
+            return True
+
+        if not self._link.ask(writing):
+            self._unrecorded.keep(ending)
+
     # slots
 
-    def _catch_up(self) -> None:
-        """Take the slots that were due while nobody looked, as `catchup` says, and wait for the next one."""
-        if not self._link.is_up:
-            return
-        now = dt.datetime.now(dt.UTC)
-        last = self._link.ask(lambda c: last_slot(c, self._config.name)) or self._began
-        for slot in self._schedule.due_slots(last, now, self._config.catchup):
-            self._claim(slot)
-        self._wait_for_the_next_slot(now)
-
-    def _wait_for_the_next_slot(self, after: dt.datetime | Slot) -> None:
-        slot = self._schedule.next_slot(after)
-        if slot is None:
-            self._timers.cancel("slot")
-            return
-        self._timers.at(self._schedule.begins_at(slot), "slot", partial(self._on_slot, slot))
-
-    def _on_slot(self, slot: Slot) -> None:
-        if not self._link.is_up:
-            self._log.warning(f"the slot {slot.due:%Y-%m-%d %H:%M:%S %Z} waits: there is no ledger to record it in")
-            return  # _catch_up decides when the ledger is back
-        self._claim(slot)
-        self._wait_for_the_next_slot(slot)
-
-    def _claim(self, slot: Slot) -> None:
-        name = self._config.name
-        if not self._link.ask(lambda c: claim_slot(c, name, slot.due, slot.entry)):
-            return
+    def _offer_slot(self, slot: Slot) -> None:
         request = Request("slot", tables=tuple(slot.tables or ()), full=slot.full)
         work = Work("slot", request, slot=slot.due, entry=slot.entry)
+        for child, other in self._children.items():
+            report = child.last or Report("starting")
+            self._log.warning(
+                f"{self._named(other)} overstays into {self._named(work)}: {report.status}", report.run_id
+            )
+        self._forget_retries(slot)
         if not self._queue.offer(work, busy=bool(self._children)):
-            self._log.warning(f"{work.name} is skipped: a run is active (overlap: {self._config.overlap})")
-            self._link.ask(lambda c: end_slot(c, name, slot.due, slot.entry, "skipped"))
+            self._log.warning(f"{self._named(work)} is skipped: a run is active (overlap: {self._config.overlap})")
+            self._record(Ending("skipped", slot.due.isoformat(), slot.entry))
+
+    def _forget_retries(self, slot: Slot) -> None:
+        """A new slot takes the place of what an older one of its entry would have tried again."""
+        for work in [work for work in self._retries if work.slot is not None and work.entry == slot.entry]:
+            self._retries.remove(work)
+            self._timers.cancel(f"retry {work.name}")
+            self._log.warning(f"{self._named(work)} is not tried again: the next slot has come")
+            self._finish(work, "failed")
 
     # children
 
@@ -274,7 +299,7 @@ class Supervisor:
         self._children[child] = work
         self._selector.register(child.pipe, selectors.EVENT_READ, partial(self._on_report, child))
         tries = f", try {work.failures + 1}" if work.failures else ""
-        self._log.info(f"{work.name}: started{tries} (pid {child.pid})")
+        self._log.info(f"{self._named(work)}: started{tries} (pid {child.pid})")
         if self._config.run_timeout is not None:
             timeout = partial(self._time_out, child)
             self._timers.after(self._config.run_timeout, f"timeout {child.pid}", timeout)
@@ -282,13 +307,15 @@ class Supervisor:
     def _on_report(self, child: Child) -> None:
         for report in child.reports():
             if report.said:
-                self._log.warning(report.said, run_id=report.run_id)
+                self._log.of_level(report.level, self._redacted(report.said), report.run_id, report.table, report.shard)
             self._notifier.status(report.status)
+            self._outlook.heard(self._children[child].name, report)
 
     def _time_out(self, child: Child) -> None:
         child.kill(f"it took longer than run_timeout ({self._config.run_timeout:.0f} s)")
 
     def _reap(self) -> None:
+        self._alarm.reap()
         for child, work in list(self._children.items()):
             code = child.ended()
             if code is None:
@@ -330,16 +357,23 @@ class Supervisor:
 
     def _ended(self, child: Child, work: Work, code: int) -> None:
         report = child.last or Report("ended")
+        self._outlook.ended(report, succeeded=code == 0)
         if code == 0:
-            self._log.info(f"{work.name}: run {report.run_id} succeeded, {report.rows:,} rows", run_id=report.run_id)
+            told = f"run {report.run_id} succeeded, {report.rows:,} rows in {report.seconds or 0:.1f} s"
+            self._log.info(f"{self._named(work)}: {told}", report.run_id)
+            if self._failing:
+                self._alarm.raise_("recovery", told, run_id=report.run_id)
+            self._failing = False
             self._finish(work, "succeeded")
         elif self._stopping:
-            self._log.info(f"{work.name}: interrupted; it is resumed when the service starts again")
+            self._log.info(f"{self._named(work)}: interrupted; it is resumed when the service starts again")
         else:
             told = child.killed_for or self._redacted(report.error) or _how(code)
-            self._failed(work, told, code)
+            self._failed(child, work, told, code)
+        self._look_back()
 
-    def _failed(self, work: Work, told: str, code: int) -> None:
+    def _failed(self, child: Child, work: Work, told: str, code: int) -> None:
+        run_id = child.last.run_id if child.last else None
         now = dt.datetime.now(dt.UTC)
         failed = work.failed(now)
         delay = next_try(
@@ -347,28 +381,41 @@ class Supervisor:
             failures=failed.failures,
             first_failure=failed.first_failure or now,
             now=now,
-            permanent=code == 2,
+            permanent=is_permanent(code),
         )
-        if delay is None:
-            self._log.error(f"{work.name}: failed, and is not tried again before the next slot: {told}")
-            self._finish(failed, "failed")
+        if delay is not None:
+            self._log.error(f"{self._named(work)}: failed: {told}; try {failed.failures + 1} in {delay:.0f} s", run_id)
+            self._retries.append(failed)
+            self._timers.after(delay, f"retry {work.name}", partial(self._try_again, failed))
             return
-        self._log.error(f"{work.name}: failed: {told}; try {failed.failures + 1} in {delay:.0f} s")
-        again: Callable[[], None] = partial(self._queue.waiting.appendleft, failed)
-        self._timers.after(delay, f"retry {work.name}", again)
+        self._log.error(f"{self._named(work)}: failed, and is not tried again before the next slot: {told}", run_id)
+        self._failing = True
+        self._finish(failed, "failed", child, told)
+        tasks = child.last.failed if child.last else ()
+        name = self._config.name
+        to_do = f"manage-pipeline logs {name} --level error; when it is put right, manage-pipeline run {name}"
+        self._alarm.raise_("failure", told, run_id=run_id, tasks=tasks, to_do=to_do)
 
-    def _finish(self, work: Work, outcome: str) -> None:
-        if work.slot is not None:
-            due = work.slot
-            self._link.ask(lambda c: end_slot(c, self._config.name, due, work.entry, outcome))
-        if work.request_id is not None:
-            self._answer(work.request_id, outcome)
+    def _try_again(self, work: Work) -> None:
+        self._retries.remove(work)
+        self._queue.waiting.appendleft(work)
+
+    def _finish(self, work: Work, outcome: str, child: Child | None = None, told: str | None = None) -> None:
+        """Record how a slot, a request and the run itself ended."""
+        run_id = child.last.run_id if child is not None and child.last else None
+        due = work.slot.isoformat() if work.slot is not None else None
+        pid = child.pid if child is not None else None
+        if due is not None or work.request_id is not None or run_id is not None:
+            self._record(Ending(outcome, due, work.entry, work.request_id, run_id, pid, told))
 
     # words
 
     def _idle_status(self) -> str:
-        upcoming = self._schedule.next_slot(dt.datetime.now(dt.UTC))
-        return f"next run {upcoming.due:%Y-%m-%d %H:%M:%S %Z}" if upcoming else "no schedule: runs on request"
+        upcoming = self._clock.schedule.next_slot(dt.datetime.now(dt.UTC))
+        return f"next run {self._clock.local(upcoming.due)}" if upcoming else "no schedule: runs on request"
+
+    def _named(self, work: Work) -> str:
+        return f"slot {self._clock.local(work.slot)}" if work.slot is not None else work.cause
 
     def _redacted(self, error: object) -> str:
         return redact(str(error), self._secrets) if error else ""

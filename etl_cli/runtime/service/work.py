@@ -43,6 +43,8 @@ class Work:
             "shards": list(self.request.shards),
             "full": self.request.full,
             "where": self.request.where,
+            "slot": self.slot.isoformat() if self.slot is not None else None,
+            "request_id": self.request_id,
         }
 
 

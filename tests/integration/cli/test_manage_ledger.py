@@ -9,6 +9,7 @@ import pytest
 
 from etl_cli.runtime.errors import SinkError
 from etl_cli.runtime.ledger import Ledger
+from etl_cli.runtime.request import Request
 from etl_cli.systemd.overview import history, list_pipelines, show_pipeline
 from tests.support.database import SinkDatabase
 from tests.support.pipeline import write_config
@@ -50,9 +51,9 @@ def test_runs_are_told_newest_first_with_their_end(directory: Path, sink: SinkDa
     with sink.open() as connection:
         ledger = Ledger(connection)
         ledger.register("orders", "0000abcd")
-        first = ledger.start_run("orders", "f", "by hand")
+        first = ledger.start_run("orders", "f", Request("by hand"))
         ledger.finish_run(first, "failed", "it broke")
-        second = ledger.start_run("orders", "f", "by hand")
+        second = ledger.start_run("orders", "f", Request("by hand"))
         ledger.finish_run(second, "succeeded")
     assert [(run.run_id, run.state, run.error) for run in history(directory, 5)] == [
         (second, "succeeded", None),
@@ -68,7 +69,7 @@ def test_runs_of_another_pipeline_of_the_name_are_not_told(directory: Path, sink
     with sink.open() as connection:
         ledger = Ledger(connection)
         ledger.register("orders", "0000ffff")
-        ledger.finish_run(ledger.start_run("orders", "f", "by hand"), "succeeded")
+        ledger.finish_run(ledger.start_run("orders", "f", Request("by hand")), "succeeded")
     assert history(directory, 5) == []
     assert list_pipelines([directory], user=False, now=NOW)[0].last_run is None
 

@@ -30,6 +30,7 @@ from etl_cli.runtime.ledger.rejects import Reject, record_rejects
 from etl_cli.runtime.ledger.rescue import drop_leftovers, rescue
 from etl_cli.runtime.ledger.watermarks import WatermarkId, move_watermark, own_watermark
 from etl_cli.runtime.progress import Moved
+from etl_cli.runtime.request import Request
 from etl_cli.runtime.sink.connect import SinkConnection
 from etl_cli.runtime.sink.merge import Counts
 from tests.support.database import SUPERUSER, SinkDatabase
@@ -46,7 +47,7 @@ def ledger(connection: SinkConnection) -> Ledger:
 @pytest.fixture
 def task(ledger: Ledger) -> TaskId:
     """A queued task of a running run."""
-    task = TaskId(ledger.start_run("orders", "fingerprint", "test"), "dbo.orders", "shard1")
+    task = TaskId(ledger.start_run("orders", "fingerprint", Request("test")), "dbo.orders", "shard1")
     ledger.add_tasks([new(task)])
     return task
 
@@ -174,18 +175,18 @@ def test_of_two_ids_that_come_at_once_one_is_refused(sink: SinkDatabase) -> None
 
 
 def test_a_run_knows_who_asked_for_it_and_what_it_was(ledger: Ledger, connection: SinkConnection) -> None:
-    run_id = ledger.start_run("orders", "abc", "command")
+    run_id = ledger.start_run("orders", "abc", Request("command"))
     columns = "run_id, pipeline, state, requested_by, fingerprint, attempt, attempted_at IS NOT NULL, finalized_at"
     assert row(connection, "runs", columns) == (run_id, "orders", "running", "command", "abc", 1, True, None)
 
 
 def test_a_run_of_an_unknown_pipeline_is_refused(ledger: Ledger) -> None:
     with pytest.raises(psycopg.errors.ForeignKeyViolation):
-        ledger.start_run("unknown", "abc", "command")
+        ledger.start_run("unknown", "abc", Request("command"))
 
 
 def test_the_totals_of_a_run_are_the_sums_of_its_tasks(ledger: Ledger, connection: SinkConnection) -> None:
-    run_id = ledger.start_run("orders", "abc", "command")
+    run_id = ledger.start_run("orders", "abc", Request("command"))
     tasks = [TaskId(run_id, table, shard) for table in ("dbo.a", "dbo.b") for shard in ("shard1", "shard2")]
     ledger.add_tasks([new(task, "public.x") for task in tasks])
     for number, task in enumerate(tasks, 1):
@@ -199,7 +200,7 @@ def test_the_totals_of_a_run_are_the_sums_of_its_tasks(ledger: Ledger, connectio
 
 
 def test_a_run_without_tasks_ends_with_zeros(ledger: Ledger) -> None:
-    run_id = ledger.start_run("orders", "abc", "command")
+    run_id = ledger.start_run("orders", "abc", Request("command"))
     assert ledger.finish_run(run_id, "failed", "nothing to do") == RunTotals(0, 0, 0)
 
 
@@ -234,7 +235,7 @@ def test_what_has_not_ended_with_the_run_is_cancelled_with_it(
 
 
 def test_only_loaded_tasks_of_that_table_and_run_become_applied(ledger: Ledger, connection: SinkConnection) -> None:
-    run_id, other = (ledger.start_run("orders", "abc", "test") for _ in range(2))
+    run_id, other = (ledger.start_run("orders", "abc", Request("test")) for _ in range(2))
     loaded = [TaskId(run_id, "dbo.a", "shard1"), TaskId(run_id, "dbo.b", "shard1"), TaskId(other, "dbo.a", "shard1")]
     failed = TaskId(run_id, "dbo.a", "shard2")
     ledger.add_tasks([new(task, "public.a") for task in [*loaded, failed]])
@@ -277,8 +278,8 @@ def test_only_the_shards_that_became_visible_are_applied(
 
 def test_the_last_run_of_a_pipeline_is_its_newest_with_the_time_since_its_end(ledger: Ledger) -> None:
     assert ledger.last_run("orders") is None
-    ledger.start_run("orders", "first", "test")
-    run_id = ledger.start_run("orders", "second", "test", partial=True)
+    ledger.start_run("orders", "first", Request("test"))
+    run_id = ledger.start_run("orders", "second", Request("test", full=True))
     ledger.finish_run(run_id, "failed")
     last = ledger.last_run("orders")
     assert last is not None
@@ -339,7 +340,7 @@ def test_a_retry_is_a_run_of_its_own_with_the_failed_ones_chunks_rejects_and_wat
     move_watermark(connection, mark, "id", ["5"], scope="x", before=None, run_id=task.run_id)
     ledger.task_failed(task, "broke")
     ledger.finish_run(task.run_id, "failed")
-    run_id = ledger.start_run("orders", "fingerprint", "test")
+    run_id = ledger.start_run("orders", "fingerprint", Request("test"))
     ledger.take_over(task.run_id, run_id)
     assert row(connection, f"runs WHERE run_id = {run_id}", "retry_of, state") == (task.run_id, "running")
     mine = TaskId(run_id, "dbo.orders", "shard1")
@@ -461,7 +462,7 @@ def test_a_former_attempt_cannot_commit_into_a_run_that_was_retried(
     ledger: Ledger, connection: SinkConnection, task: TaskId
 ) -> None:
     ledger.finish_run(task.run_id, "failed")
-    run_id = ledger.start_run("orders", "fingerprint", "test")
+    run_id = ledger.start_run("orders", "fingerprint", Request("test"))
     ledger.take_over(task.run_id, run_id)
     chunk(connection, TaskId(run_id, "dbo.orders", "shard1"), 0, '["5"]', Held(5, 5, 5))
     with pytest.raises(ChunkTakenError):
@@ -480,7 +481,7 @@ def test_a_run_whose_session_has_ended_is_found_and_tidied(sink: SinkDatabase, c
     with sink.open() as dead:
         ledger = Ledger(dead)
         ledger.register("orders", "7f3a9c1e")
-        run_id = ledger.start_run("orders", "abc", "test")
+        run_id = ledger.start_run("orders", "abc", Request("test"))
         hold(dead, run_id)
         ledger.add_tasks([new(TaskId(run_id, "dbo.orders", "shard1"))])
         dead.execute(f'CREATE TABLE public."a b__etl_{run_id}_0" (); CREATE TABLE etl.x__etl_{run_id}_1 ()')
@@ -504,7 +505,7 @@ def test_the_streams_of_a_dead_run_are_ended_and_no_others(sink: SinkDatabase, c
     with sink.open() as dead:
         ledger = Ledger(dead)
         ledger.register("orders", "7f3a9c1e")
-        run_id = ledger.start_run("orders", "abc", "test")
+        run_id = ledger.start_run("orders", "abc", Request("test"))
     with (
         sink.open(f"etl-cli orders run {run_id} dbo.orders shard1") as stream,
         sink.open(f"etl-cli orders run {run_id}1 dbo.orders shard1") as other,
@@ -518,14 +519,14 @@ def test_the_streams_of_a_dead_run_are_ended_and_no_others(sink: SinkDatabase, c
 
 def test_the_runs_of_other_pipelines_are_left_alone(ledger: Ledger, connection: SinkConnection) -> None:
     ledger.register("others", "00000000")
-    ledger.start_run("others", "abc", "test")
+    ledger.start_run("others", "abc", Request("test"))
     assert rescue(connection, "orders") == []
 
 
 def test_a_run_that_has_just_begun_is_never_taken_for_dead(sink: SinkDatabase, connection: SinkConnection) -> None:
     ledger = Ledger(connection)
     ledger.register("orders", "7f3a9c1e")
-    run_id = ledger.start_run("orders", "abc", "test")
+    run_id = ledger.start_run("orders", "abc", Request("test"))
     with sink.open() as other:
         assert rescue(other, "orders") == []
     hold(connection, run_id)

@@ -19,6 +19,7 @@ from etl_cli.runtime.ledger.ledger import NewTask
 from etl_cli.runtime.load import ChunkLoader
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.planning import has_xml
+from etl_cli.runtime.request import Request
 from etl_cli.runtime.sink.connect import SinkConnection
 from etl_cli.runtime.sink.destination import Destination
 from etl_cli.runtime.sink.shadow import Shadow, create_shadow
@@ -42,7 +43,7 @@ def task(connection: SinkConnection) -> TaskId:
     ledger = Ledger(connection)
     connection.execute(f"DROP TABLE IF EXISTS {SHADOW.quoted}; DELETE FROM etl.runs")
     ledger.register("orders", "7f3a9c1e")
-    task = TaskId(ledger.start_run("orders", "abc", "test"), "dbo.orders", "shard1")
+    task = TaskId(ledger.start_run("orders", "abc", Request("test")), "dbo.orders", "shard1")
     ledger.add_tasks([NewTask(task, "public.orders", "replace", {}, None)])
     return task
 

@@ -13,6 +13,7 @@ from etl_cli.runtime.ledger import Ledger, TaskId
 from etl_cli.runtime.ledger.heartbeat import EXPIRES_S, LOCK_CLASS, Heartbeat, hold, key, running
 from etl_cli.runtime.ledger.ledger import NewTask
 from etl_cli.runtime.ledger.rescue import claim, drop_leftovers, end_sessions, rescue
+from etl_cli.runtime.request import Request
 from etl_cli.runtime.sink.connect import SinkConnection, name_session
 from tests.support.database import SUPERUSER, SinkDatabase
 from tests.support.publishing import value, wait_until
@@ -38,7 +39,7 @@ def other(sink: SinkDatabase, ledger: Ledger) -> Iterator[SinkConnection]:
 def active_run(connection: SinkConnection) -> int:
     """A run that has claimed the pipeline and begun, over this session."""
     claim(connection, "orders")
-    run_id = Ledger(connection).start_run("orders", "abc", "test")
+    run_id = Ledger(connection).start_run("orders", "abc", Request("test"))
     name_session(connection, f"etl-cli orders run {run_id}")
     return run_id
 
@@ -174,7 +175,7 @@ def test_a_heartbeat_over_a_lost_connection_is_silent(
 
 
 def test_only_runs_that_the_ledger_calls_running_are_running(ledger: Ledger, connection: SinkConnection) -> None:
-    first, second = (ledger.start_run("orders", "abc", "test") for _ in range(2))
+    first, second = (ledger.start_run("orders", "abc", Request("test")) for _ in range(2))
     ledger.finish_run(first, "failed")
     assert [run.run_id for run in running(connection, "orders")] == [second]
     assert running(connection, "others") == []
@@ -197,7 +198,7 @@ def test_a_run_that_lives_is_not_rescued_unless_it_has_expired(
 
 def test_what_a_dead_run_had_done_stays_done(ledger: Ledger, connection: SinkConnection, sink: SinkDatabase) -> None:
     with sink.open() as dead:
-        run_id = Ledger(dead).start_run("orders", "abc", "test")
+        run_id = Ledger(dead).start_run("orders", "abc", Request("test"))
         tasks = {
             state: TaskId(run_id, f"dbo.{state}", "shard1")
             for state in ("queued", "running", "loaded", "applied", "failed")
@@ -223,7 +224,7 @@ def test_what_a_dead_run_had_done_stays_done(ledger: Ledger, connection: SinkCon
 
 def ended(ledger: Ledger, *tables: str, state: str = "interrupted", pipeline: str = "orders") -> tuple[int, list[str]]:
     """An ended run with one shadow for each of its tables."""
-    run_id = ledger.start_run(pipeline, "abc", "test")
+    run_id = ledger.start_run(pipeline, "abc", Request("test"))
     names = [f"{table.partition('.')[2]}__etl_{run_id}_{number}" for number, table in enumerate(tables)]
     ledger.add_tasks(
         [
@@ -298,7 +299,7 @@ def test_what_an_active_run_took_over_from_a_failed_one_is_never_dropped(
     ledger: Ledger, connection: SinkConnection
 ) -> None:
     failed, (name,) = ended(ledger, "dbo.orders", state="failed")
-    ledger.take_over(failed, ledger.start_run("orders", "abc", "test"))
+    ledger.take_over(failed, ledger.start_run("orders", "abc", Request("test")))
     assert drop_leftovers(connection, "orders", ["dbo.orders"], [], 0) == []
     assert left(connection) == [name]
 

@@ -110,10 +110,10 @@ def test_what_moved_is_added_figure_by_figure() -> None:
 
 def test_what_is_told_beside_the_plan_is_kept_and_heard() -> None:
     heard: list[list[str]] = []
-    progress = Progress(listen=lambda p: heard.append(list(p.told)))
+    progress = Progress(listen=lambda p: heard.append([told.text for told in p.told]))
     progress.tell("another try in 1.0 s")
     progress.tell("run 3 is resumed")
-    assert heard[-1] == progress.told == ["another try in 1.0 s", "run 3 is resumed"]
+    assert heard[-1] == ["another try in 1.0 s", "run 3 is resumed"]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,89 @@
+"""What the service knows of its pipeline's health, and the endpoint that shows it where config.yaml asks for one."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING
+
+from etl_cli.runtime.config.model import Config
+from etl_cli.runtime.ledger.history import recent_history
+from etl_cli.runtime.schedule import Schedule
+from etl_cli.runtime.service.log import Log
+from etl_cli.runtime.service.reports import Report
+from etl_cli.runtime.service.view import AtWork, View
+from etl_cli.runtime.sink.connect import SinkConnection
+
+if TYPE_CHECKING:
+    from etl_cli.runtime.service.endpoint import Endpoint
+
+
+class Outlook:
+    """Told by the loop what happens; read by the endpoint's threads."""
+
+    def __init__(self, config: Config, schedule: Schedule, log: Log) -> None:
+        now = datetime.now(UTC)
+        self._log = log
+        self._endpoint: Endpoint | None = None
+        self._listens: str | None = None
+        self.view = View(config.name, schedule, since=now, sign=now)
+
+    def take(self, config: Config, schedule: Schedule) -> None:
+        """Go by this configuration from now on."""
+        self.view = replace(self.view, schedule=schedule)
+        if config.health.listen == self._listens:
+            return
+        self.close()
+        self._listens = config.health.listen
+        if self._listens is None:
+            return
+        from etl_cli.runtime.service.endpoint import Endpoint
+
+        try:
+            self._endpoint = Endpoint(self._listens, lambda: self.view)
+        except OSError as error:
+            self._log.error(f"health.listen: {self._listens} is not to be had: {error.strerror or error}")
+
+    def sleeps(self, seconds: float | None) -> None:
+        """The loop is about to sleep so long; None: until something happens."""
+        now = datetime.now(UTC)
+        back_by = now + timedelta(seconds=seconds) if seconds is not None else None
+        self.view = replace(self.view, sign=now, back_by=back_by)
+
+    def look_back(self, connection: SinkConnection, config: Config) -> None:
+        """Read the history anew."""
+        self.view = replace(self.view, history=recent_history(connection, config.name, config.id))
+
+    def lost_ledger(self) -> None:
+        """Nothing is known of runs until it is back."""
+        self.view = replace(self.view, history=None)
+
+    @property
+    def last_run_failed(self) -> bool:
+        """Of the runs that ended by themselves."""
+        ended = [run for run in self.view.history or () if run.state in ("succeeded", "failed")]
+        return bool(ended) and ended[0].state == "failed"
+
+    def heard(self, name: str, report: Report) -> None:
+        """The attempt at work has told something."""
+        work = AtWork(name, report.phase, report.rows, report.tasks, report.done, datetime.now(UTC))
+        self.view = replace(self.view, at_work=work)
+
+    def ended(self, report: Report, *, succeeded: bool) -> None:
+        """An attempt has ended."""
+        view = self.view
+        self.view = replace(
+            view,
+            at_work=None,
+            succeeded=view.succeeded + succeeded,
+            failed=view.failed + (not succeeded),
+            rows=view.rows + report.rows,
+            last_rows=report.rows,
+            last_duration_s=report.seconds,
+        )
+
+    def close(self) -> None:
+        """Stop listening."""
+        if self._endpoint is not None:
+            self._endpoint.close()
+        self._endpoint = None
