@@ -80,6 +80,20 @@ def wants(config: Config, reason: Reason) -> bool:
     return bool(config.alerts.urls) and reason in config.alerts.on
 
 
+def unknown_urls(config: Config) -> list[str]:
+    """A line for each URL of `alerts.urls` that Apprise does not know; a URL itself is never shown."""
+    if not config.alerts.urls:
+        return []
+    from apprise import Apprise
+
+    return [
+        f"alerts.urls[{number}] ({url.get_secret_value().partition(':')[0]}) is not a URL that Apprise knows: "
+        "see its list of services, e.g. mailto://user:password@host"
+        for number, url in enumerate(config.alerts.urls)
+        if not Apprise().add(url.get_secret_value())
+    ]
+
+
 def send(config: Config, alert: Alert) -> None:
     """Send it to every URL of `alerts.urls`; those that refuse it are tried again.
 
@@ -97,7 +111,7 @@ def send(config: Config, alert: Alert) -> None:
 
 def _sent(url: str, alert: Alert) -> str | None:
     """None where the service took it, else what it said."""
-    from apprise import Apprise, NotifyType
+    from apprise import Apprise, NotifyFormat, NotifyType
 
     kinds = {"recovery": NotifyType.SUCCESS, "missed": NotifyType.WARNING}
     service = Apprise()
@@ -106,25 +120,37 @@ def _sent(url: str, alert: Alert) -> str | None:
     said = _Said()
     logger = logging.getLogger("apprise")
     logger.addHandler(said)
+    level, logger.propagate = logger.level, False
+    logger.setLevel(logging.DEBUG)
     tries = Retrying(
         stop=stop_after_attempt(_TRIES), wait=wait_exponential(max=10), retry=retry_if_result(lambda took: not took)
     )
-    kind = kinds.get(alert.reason, NotifyType.FAILURE)
+    kind, text = kinds.get(alert.reason, NotifyType.FAILURE), NotifyFormat.TEXT
     try:
-        tries(service.notify, title=alert.title, body=alert.body, notify_type=kind)
+        tries(service.notify, title=alert.title, body=alert.body, notify_type=kind, body_format=text)
     except RetryError:
         return said.last or "it did not take it"
     finally:
         logger.removeHandler(said)
+        logger.setLevel(level)
     return None
 
 
 class _Said(logging.Handler):
-    """Keeps the last thing that Apprise said of a failure: it returns no more than whether it worked."""
+    """Keeps what Apprise said of a failure, of which it gives back no more than that there was one.
+
+    The reason itself it tells to debuggers only: "Socket Exception: ...".
+    """
 
     def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.last = ""
+        super().__init__()
+        self._lines: dict[str, None] = {}
+
+    @property
+    def last(self) -> str:
+        return " ".join(list(self._lines)[-2:])
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.last = " ".join(record.getMessage().split())
+        line = " ".join(record.getMessage().split())
+        if record.levelno >= logging.WARNING or "Exception" in line:
+            self._lines[line] = None

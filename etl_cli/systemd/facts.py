@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -84,13 +83,6 @@ def probe(directory: Path, scope: Scope) -> Interpreter:
         if not may and Path(file).exists():
             raise _unreadable(Path(file), account)
     return Interpreter(path, version, tuple(sorted({Path(prefix), Path(base), Path(package)})))
-
-
-def vendored_version(directory: Path) -> str | None:
-    """The version of the runtime that the directory carries in vendor/."""
-    names = sorted(path.name for path in (directory / "vendor").glob("etl_cli-*.whl"))
-    found = re.match(r"etl_cli-([^-]+)-", names[-1]) if names else None
-    return found[1] if found else None
 
 
 def _account(scope: Scope) -> pwd.struct_passwd | None:
