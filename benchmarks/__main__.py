@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -51,6 +52,7 @@ class Measured:
 def main() -> None:
     """Parse, start, measure, print."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what it started ends with it
     rows = {table: int(count) for table, _, count in (part.partition("=") for part in options.rows.split(","))}
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="etl-bench-", dir="/var/tmp")))
