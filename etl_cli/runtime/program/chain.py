@@ -195,6 +195,7 @@ def _check(plan: TablePlan, label: str, change: Change, batch: pa.RecordBatch) -
 
 def _map(plan: TablePlan, label: str, change: Change, batch: pa.RecordBatch) -> pa.RecordBatch:
     schema = _schema_after(plan, label, change, batch.schema)
+    known = frozenset(schema.names)
     made: list[Row] = []
     origin: list[int] = []
     for number, row in enumerate(_rows(batch)):
@@ -202,7 +203,7 @@ def _map(plan: TablePlan, label: str, change: Change, batch: pa.RecordBatch) -> 
         for one in came if isinstance(came, list) else [came]:
             if one is None:
                 continue
-            made.append(_as_row(plan, label, schema, one))
+            made.append(one if type(one) is dict and one.keys() <= known else _as_row(plan, label, known, one))
             origin.append(number)
     return _built(label, schema, made, origin)
 
@@ -224,14 +225,14 @@ def _schema_after(plan: TablePlan, label: str, change: Change, given: pa.Schema)
     return pa.schema(list(fields.items()))
 
 
-def _as_row(plan: TablePlan, label: str, schema: pa.Schema, came: Any) -> Row:
+def _as_row(plan: TablePlan, label: str, known: frozenset[str], came: Any) -> Row:
     row = came.model_dump() if hasattr(came, "model_dump") else came
     if not isinstance(row, Mapping):
         raise PlanError(
             f"{plan.source}: {label}: it gives back {type(came).__name__}, not a row",
             "return the row as a dict, None to drop it, or a list of rows",
         )
-    unknown = [name for name in row if schema.get_field_index(name) < 0]
+    unknown = [name for name in row if name not in known]
     if unknown:
         raise PlanError(
             f"{plan.source}: {label}: it gives a column {unknown[0]} that is not declared",
