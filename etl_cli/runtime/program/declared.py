@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from etl_cli.runtime.errors import ConfigError
 from etl_cli.runtime.expansion import split_name
+from etl_cli.runtime.program.graph import Graph, Node
 
 Kind = Literal["transform", "map", "filter", "model"]
 Frame = Literal["arrow", "polars", "pandas"]
@@ -33,11 +34,57 @@ class Change:
     model: Any = None
 
 
+COPY = "copy"
+"""The step that copies all tables that no other copy step names."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node of a run's graph: a Python function, a file of SQL, or a copy of `tables`.
+
+    `takes` are the parameters of the function (and of `when`) beside `run`: steps, whose results they are given, and
+    parameters of the run; those in `optional` may be missing. Seconds for the times; `timeout_s` None = no limit.
+    """
+
+    name: str
+    kind: Literal["python", "sql", "copy"]
+    after: tuple[str, ...] = ()
+    function: Callable[..., Any] | None = None
+    file: str = ""
+    tables: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    retries: int = 0
+    retry_delay_s: float = 5.0
+    timeout_s: float | None = None
+    when: Callable[..., Any] | None = None
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    model: Any = None
+
+
 @dataclass
 class Declared:
     """All that an etl.py declares."""
 
     changes: list[Change] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+
+    def all_steps(self) -> list[Step]:
+        """The declared ones, and the copy of the tables before them, unless that is declared itself."""
+        if any(step.name == COPY for step in self.steps):
+            return self.steps
+        return [Step(COPY, "copy"), *self.steps]
+
+    def graph(self) -> Graph:
+        """The steps in their order. Raises ConfigError."""
+        steps = self.all_steps()
+        names = {step.name for step in steps}
+        return Graph.of([Node(s.name, s.after, tuple(n for n in s.takes if n in names)) for s in steps])
+
+    def tables_of(self, step: str) -> tuple[str, ...] | None:
+        """The tables that a copy step names; for the others' rest None: all that no copy step names."""
+        return next(s.tables for s in self.all_steps() if s.name == step) or None
 
     def add(self, change: Change) -> None:
         """Raises ConfigError for a function that does not take what it will be given."""
@@ -59,6 +106,23 @@ class Declared:
             for change in self.changes
             if _folded(change.table) not in known
         ]
+
+
+def parameters_of(function: Callable[..., Any] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names that a step's function takes, and those of them that may be missing. Raises ConfigError."""
+    if function is None:
+        return (), ()
+    takes, optional = [], []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise ConfigError(
+                f"step {getattr(function, '__name__', 'step')}: *{name} is not given anything",
+                "name what it takes: run, other steps, parameters of the run",
+            )
+        takes.append(name)
+        if parameter.default is not parameter.empty:
+            optional.append(name)
+    return tuple(takes), tuple(optional)
 
 
 def _folded(source: str) -> tuple[str, ...]:
