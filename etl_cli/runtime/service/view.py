@@ -48,7 +48,7 @@ class View:
         """The verdict."""
         now = datetime.now(UTC)
         hangs = self.back_by is not None and now > self.back_by + _LATE_BY
-        service = Service(self.pipeline, running=True, since=self.since, sign=self.sign if hangs else now)
+        service = Service(self.pipeline, since=self.since, sign=self.sign if hangs else now)
         history = self.history
         if history and self.at_work is not None:
             history = [_alive(row, self.at_work.heard_at) for row in history]
