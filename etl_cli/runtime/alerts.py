@@ -9,17 +9,18 @@ from __future__ import annotations
 import json
 import logging
 import socket
+import threading
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_attempt, wait_exponential
 
-from etl_cli.runtime.config.model import Config
+from etl_cli.runtime.config.model import Alerts, Config
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.redact import redact, secrets_in
 
-Reason = Literal["failure", "recovery", "missed", "dead", "stalled"]
+Reason = Literal["failure", "recovery", "missed", "dead", "stalled", "test"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 _TRIES = 3
@@ -29,6 +30,7 @@ _SUBJECTS: dict[Reason, str] = {
     "missed": "missed its time",
     "dead": "is down",
     "stalled": "is stuck",
+    "test": "tries its alerts",
 }
 
 
@@ -80,26 +82,43 @@ def wants(config: Config, reason: Reason) -> bool:
     return bool(config.alerts.urls) and reason in config.alerts.on
 
 
+@dataclass(frozen=True)
+class Delivery:
+    """Whether one service took an alert: `problem` is empty where it did.
+
+    `where` names its place in config.yaml and its kind, never the URL, which may hold a password.
+    """
+
+    where: str
+    problem: str = ""
+
+
 def send(config: Config, alert: Alert) -> None:
     """Send it to every URL of `alerts.urls`; those that refuse it are tried again.
 
-    Raises EtlError that names the services (never their URLs, which hold passwords) that did not take it.
+    Raises EtlError that names the services that did not take it.
     """
-    failed = []
-    for number, url in enumerate(config.alerts.urls, start=1):
-        why = _sent(url.get_secret_value(), alert)
-        if why is not None:
-            scheme = url.get_secret_value().partition(":")[0]
-            failed.append(f"alerts.urls[{number - 1}] ({scheme}): {redact(why, secrets_in(config))}")
+    deliveries = deliver(config.alerts, alert, secrets_in(config))
+    failed = [f"{delivery.where}: {delivery.problem}" for delivery in deliveries if delivery.problem]
     if failed:
         raise EtlError(f"the alert was not sent: {'; '.join(failed)}", "try it with manage-pipeline test-alert")
+
+
+def deliver(alerts: Alerts, alert: Alert, secrets: set[str]) -> list[Delivery]:
+    """The same, and what became of each, with `secrets` taken out."""
+    deliveries = []
+    for number, secret in enumerate(alerts.urls):
+        url = secret.get_secret_value()
+        where = f"alerts.urls[{number}] ({url.partition(':')[0]})"
+        deliveries.append(Delivery(where, redact(_sent(url, alert) or "", secrets)))
+    return deliveries
 
 
 def _sent(url: str, alert: Alert) -> str | None:
     """None where the service took it, else what it said."""
     from apprise import Apprise, NotifyType
 
-    kinds = {"recovery": NotifyType.SUCCESS, "missed": NotifyType.WARNING}
+    kinds = {"recovery": NotifyType.SUCCESS, "missed": NotifyType.WARNING, "test": NotifyType.INFO}
     service = Apprise()
     if not service.add(url):
         return "not a URL that Apprise knows"
@@ -120,11 +139,13 @@ def _sent(url: str, alert: Alert) -> str | None:
 
 
 class _Said(logging.Handler):
-    """Keeps the last thing that Apprise said of a failure: it returns no more than whether it worked."""
+    """Keeps the last thing that Apprise said of a failure in this thread: it returns no more than whether it worked."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
+        self._thread = threading.get_ident()
         self.last = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.last = " ".join(record.getMessage().split())
+        if record.thread == self._thread:
+            self.last = " ".join(record.getMessage().split())

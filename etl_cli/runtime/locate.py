@@ -17,6 +17,14 @@ def find_home(here: Path | None = None) -> Path | None:
     return next((path for path in (start, *start.parents) if (path / "pipelines").is_dir()), None)
 
 
+def all_pipelines() -> tuple[Path, list[Path]]:
+    """The home, and the directory of each of its pipelines by name. Raises UsageError where there is no home."""
+    home = find_home()
+    if home is None:
+        raise UsageError("no directory `pipelines` here or above", "change to one that has it, or set ETL_HOME")
+    return home, sorted(path.parent for path in (home / "pipelines").glob("*/config.yaml"))
+
+
 def find_pipeline(name: str) -> Path:
     """The directory of a pipeline. Raises UsageError that names the pipelines that are there."""
     if os.sep in name or name in (".", ".."):
