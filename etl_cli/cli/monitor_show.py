@@ -50,7 +50,9 @@ def looks_text(
     parts: list[Text | Table] = [_headline(looks, now), Text(), _table(ordered[:fits], now)]
     if ordered[fits:]:
         parts.append(Text(f"... and {len(ordered) - fits} more", style="dim"))
-    return Group(*parts, *([Text(), told] if told.row_count else []))
+    if told.row_count:
+        parts += [Text(), told]
+    return Group(*parts)
 
 
 def looks_data(looks: Sequence[Look], problems: Sequence[str]) -> dict[str, Any]:

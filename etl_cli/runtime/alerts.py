@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import socket
-import threading
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal, get_args
@@ -116,7 +115,7 @@ def deliver(alerts: Alerts, alert: Alert, secrets: set[str]) -> list[Delivery]:
 
 def _sent(url: str, alert: Alert) -> str | None:
     """None where the service took it, else what it said."""
-    from apprise import Apprise, NotifyType
+    from apprise import Apprise, NotifyFormat, NotifyType
 
     kinds = {"recovery": NotifyType.SUCCESS, "missed": NotifyType.WARNING, "test": NotifyType.INFO}
     service = Apprise()
@@ -130,7 +129,7 @@ def _sent(url: str, alert: Alert) -> str | None:
     )
     kind = kinds.get(alert.reason, NotifyType.FAILURE)
     try:
-        tries(service.notify, title=alert.title, body=alert.body, notify_type=kind)
+        tries(service.notify, title=alert.title, body=alert.body, notify_type=kind, body_format=NotifyFormat.TEXT)
     except RetryError:
         return said.last or "it did not take it"
     finally:
@@ -139,13 +138,11 @@ def _sent(url: str, alert: Alert) -> str | None:
 
 
 class _Said(logging.Handler):
-    """Keeps the last thing that Apprise said of a failure in this thread: it returns no more than whether it worked."""
+    """Keeps the last thing that Apprise said of a failure: it returns no more than whether it worked."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self._thread = threading.get_ident()
         self.last = ""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self._thread:
-            self.last = " ".join(record.getMessage().split())
+        self.last = " ".join(record.getMessage().split())
