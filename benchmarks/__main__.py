@@ -33,7 +33,7 @@ from etl_cli.sandbox.postgres import PostgresServer
 from etl_cli.sandbox.sandbox import free_ports
 
 DEFAULT_ROWS = "narrow=1000000,wide=100000"
-START_TIMEOUT_S = 300
+START_TIMEOUT_S = 1800
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import Any
 
 from etl_cli.runtime.ledger.chunks import ChunkId, Held, begin_chunk, complete_chunk
 from etl_cli.runtime.ledger.ledger import Ledger, NewTask, TaskId
+from etl_cli.runtime.request import Request
 from etl_cli.sandbox.postgres import PostgresServer
 
 Measure = Callable[[Sequence[str]], Any]
@@ -62,7 +63,7 @@ def _ledger(sink: PostgresServer, run_s: float) -> None:
         ledger = Ledger(connection)
         began = time.perf_counter()
         ledger.register("bench-ledger", "be9c0009")
-        run_id = ledger.start_run("bench-ledger", "x", "bench")
+        run_id = ledger.start_run("bench-ledger", "x", Request("bench"))
         tasks = [TaskId(run_id, "dbo.narrow", f"shard{n}") for n in range(1, 5)]
         ledger.add_tasks([NewTask(task, "narrow", "replace", {}, None) for task in tasks])
         for task in tasks:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import logging
 import socket
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Literal, get_args
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_attempt, wait_exponential
@@ -92,6 +94,20 @@ class Delivery:
     problem: str = ""
 
 
+def unknown_urls(config: Config) -> list[str]:
+    """A line for each URL of `alerts.urls` that Apprise does not know; a URL itself is never shown."""
+    if not config.alerts.urls:
+        return []
+    from apprise import Apprise
+
+    return [
+        f"alerts.urls[{number}] ({url.get_secret_value().partition(':')[0]}) is not a URL that Apprise knows: "
+        "see its list of services, e.g. mailto://user:password@host"
+        for number, url in enumerate(config.alerts.urls)
+        if not Apprise().add(url.get_secret_value())
+    ]
+
+
 def send(config: Config, alert: Alert) -> None:
     """Send it to every URL of `alerts.urls`; those that refuse it are tried again.
 
@@ -121,28 +137,43 @@ def _sent(url: str, alert: Alert) -> str | None:
     service = Apprise()
     if not service.add(url):
         return "not a URL that Apprise knows"
-    said = _Said()
-    logger = logging.getLogger("apprise")
-    logger.addHandler(said)
+    _listen()
+    said: dict[str, None] = {}
+    before = _SAID.set(said)
     tries = Retrying(
         stop=stop_after_attempt(_TRIES), wait=wait_exponential(max=10), retry=retry_if_result(lambda took: not took)
     )
-    kind = kinds.get(alert.reason, NotifyType.FAILURE)
+    kind, text = kinds.get(alert.reason, NotifyType.FAILURE), NotifyFormat.TEXT
     try:
-        tries(service.notify, title=alert.title, body=alert.body, notify_type=kind, body_format=NotifyFormat.TEXT)
+        tries(service.notify, title=alert.title, body=alert.body, notify_type=kind, body_format=text)
     except RetryError:
-        return said.last or "it did not take it"
+        return " ".join(list(said)[-2:]) or "it did not take it"
     finally:
-        logger.removeHandler(said)
+        _SAID.reset(before)
     return None
 
 
-class _Said(logging.Handler):
-    """Keeps the last thing that Apprise said of a failure: it returns no more than whether it worked."""
+_SAID: ContextVar[dict[str, None] | None] = ContextVar("said", default=None)
+"""What was said of the alert that is being sent; Apprise's threads inherit it, other alerts have their own."""
 
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.last = ""
+
+@cache
+def _listen() -> None:
+    """Hear what Apprise says from now on; nobody else does."""
+    logger = logging.getLogger("apprise")
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(_Listener())
+
+
+class _Listener(logging.Handler):
+    """Keeps what Apprise said of a failure, of which it gives back no more than that there was one.
+
+    The reason itself it tells to debuggers only: "Socket Exception: ...".
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.last = " ".join(record.getMessage().split())
+        said = _SAID.get()
+        line = " ".join(record.getMessage().split())
+        if said is not None and (record.levelno >= logging.WARNING or "Exception" in line):
+            said[line] = None

@@ -11,10 +11,14 @@ from typing import Literal
 import psycopg
 import pyodbc
 
+from etl_cli import __version__
+from etl_cli.runtime.alerts import unknown_urls
 from etl_cli.runtime.config import Config, load_config
 from etl_cli.runtime.errors import EtlError, SourceError
+from etl_cli.runtime.expansion import names
 from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.ledger.migrate import ledger_errors
+from etl_cli.runtime.locate import vendored_version
 from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.pending import refused, waiting
 from etl_cli.runtime.plan import Plan, TablePlan
@@ -47,7 +51,7 @@ def check(directory: Path) -> list[Finding]:
         config = load_config(directory)
     except EtlError as error:
         return [Finding("configuration", "problem", str(error))]
-    findings = [*_configuration(config), *_system(config)]
+    findings = [*_configuration(config), *_service(config, directory), *_system(config)]
     if any(f.status == "problem" and f.area == "driver" for f in findings):
         return findings
     catalogues, of_shards = _shards(config)
@@ -62,6 +66,21 @@ def _configuration(config: Config) -> Iterator[Finding]:
     yield from (Finding("configuration", "problem", text) for text in refused(config))
     if not config.tables:
         yield Finding("configuration", "problem", "tables: none are named: add some, e.g. - source: dbo.orders")
+
+
+def _service(config: Config, directory: Path) -> Iterator[Finding]:
+    """What only the service needs, and what `generate` put beside the configuration."""
+    carried = vendored_version(directory)
+    if carried is not None and carried != __version__:
+        remedy = f"pip install {directory / 'vendor'}/etl_cli-{carried}-*.whl, or generate the pipeline again"
+        yield Finding("runtime", "note", f"this is etl-cli {__version__}, vendor/ carries {carried}: {remedy}")
+    entries = [] if config.schedule is None or isinstance(config.schedule, str) else config.schedule
+    for number, entry in enumerate(entries):
+        unknown = [name for name in entry.tables or () if not any(names(table, name) for table in config.tables)]
+        if unknown:
+            told = f"schedule[{number}].tables: {', '.join(unknown)} is none of `tables`: name tables that are copied"
+            yield Finding("configuration", "problem", told)
+    yield from (Finding("alerts", "problem", problem) for problem in unknown_urls(config))
 
 
 def _system(config: Config) -> Iterator[Finding]:

@@ -46,6 +46,14 @@ def expand(
     return result
 
 
+def names(table: TableConfig, source: str) -> bool:
+    """Whether an entry of `tables` stands for that source table."""
+    name = split_name(source)
+    if table.is_pattern:
+        return _matches(name, table)
+    return tuple(part.lower() for part in split_name(table.source)) == tuple(part.lower() for part in name)
+
+
 def _matches(name: tuple[str, str], table: TableConfig) -> bool:
     def fits(pattern: str) -> bool:
         return all(fnmatchcase(n.lower(), p.lower()) for n, p in zip(name, split_name(pattern), strict=True))

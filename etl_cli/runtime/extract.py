@@ -31,6 +31,7 @@ FIRST_FETCH_ROWS = 1_024
 MAX_FETCH_BYTES = 16_000_000
 """What one fetch may bring at the most, by the declared widths of the columns."""
 
+FIRST_FETCH_ROWS_LARGE = 64
 MAX_FETCH_ROWS_LARGE = 512
 """The most that one fetch asks of a table with (max) columns: its next rows may be of any size, whatever the last
 ones were. Fetches are put together to batches."""
@@ -60,9 +61,10 @@ class BatchReader:
         self._plan = plan
         self._fetched = 0
         self._most = min(MAX_BATCH_ROWS, max(1, MAX_FETCH_BYTES // plan.row_bytes))
+        self._rows = min(FIRST_FETCH_ROWS, self._most)
         if plan.has_large_columns:
             self._most = min(self._most, MAX_FETCH_ROWS_LARGE)
-        self._rows = min(FIRST_FETCH_ROWS, self._most)
+            self._rows = min(self._rows, FIRST_FETCH_ROWS_LARGE)
         self._ended = False
 
     def read(self, limit: int) -> pa.RecordBatch | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from etl_cli.runtime.errors import UsageError
@@ -41,3 +42,10 @@ def find_pipeline(name: str) -> Path:
     known = ", ".join(sorted(path.parent.name for path in (home / "pipelines").glob("*/config.yaml")))
     there = f"there are: {known}" if known else "there is none yet: etl-cli generate --name " + name
     raise UsageError(f"no pipeline named {name} in {home / 'pipelines'}", there)
+
+
+def vendored_version(directory: Path) -> str | None:
+    """The version of the runtime that the directory carries in vendor/."""
+    names = sorted(path.name for path in (directory / "vendor").glob("etl_cli-*.whl"))
+    found = re.match(r"etl_cli-([^-]+)-", names[-1]) if names else None
+    return found[1] if found else None

@@ -23,5 +23,5 @@ def waiting(config: Config) -> list[str]:
     return found
 
 
-LATER = frozenset({"params", "fail_fast", "history", "alerts", "health", "logging"})
+LATER = frozenset({"params", "fail_fast", "history"})
 """Keys of config.yaml that no code reads yet."""

@@ -59,8 +59,12 @@ def run_pipeline(config: Config, progress: Progress, request: Request = EVERYTHI
         progress.enter("reading catalogues")
         rescued = rescue(connection, config.name)
         marks = read_watermarks(connection, config.name)
-        resolved, errors = resolve_or_refuse(config, connection, request, marks)
-        begun = _begun(ledger, connection, config, request, resolved, marks)
+        try:
+            resolved, errors = resolve_or_refuse(config, connection, request, marks)
+            begun = _begun(ledger, connection, config, request, resolved, marks)
+        except EtlError as error:
+            progress.run_id = ledger.refused_run(config.name, request, str(error))
+            raise
         beat = partial(connect_sink, sink_of(config), f"etl-cli {config.name} run {begun.run_id}", attempts=1)
         alive.enter_context(Heartbeat(beat, begun.run_id))
         progress.run_id = begun.run_id

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
@@ -28,6 +28,7 @@ from etl_cli.runtime.ledger.watermarks import move_watermark, own_watermark
 from etl_cli.runtime.load import ChunkLoader
 from etl_cli.runtime.load import is_transient as is_transient_in_sink
 from etl_cli.runtime.lookback import is_higher
+from etl_cli.runtime.patience import patience
 from etl_cli.runtime.progress import Moved
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, name_session
 from etl_cli.runtime.sink.destination import OPERATION
@@ -119,13 +120,18 @@ class _Stream:
     def load_next_chunk(self) -> None:
         """Load one more chunk, or find that there is none and validate."""
         try:
-            part = self._part = self._part or self._begin()
-            batch = None if part is None else self._read(part, self._room(0, 0))
+            if self._part is None:
+                with self._patience():
+                    part = self._part = self._begin()
+                    batch = None if part is None else self._read(part, self._room(0, 0))
+            else:
+                part, batch = self._part, self._read(self._part, self._room(0, 0))
             if part is not None and batch is not None:
                 self._load(part, batch)
                 return
             if part is not None:
-                self._validate(part)
+                with self._patience():
+                    self._validate(part)
             self.ended = True
             self._open.close()
         except BaseException as error:
@@ -149,6 +155,9 @@ class _Stream:
                 f"{passed_over} rows were there already and stay as they are; mode upsert would update them"
             )
         return Result(moved, self._counted, tuple(self._notes), self._checksums, self._committed.last_key)
+
+    def _patience(self) -> AbstractContextManager[None]:
+        return patience(self._job.shard, lambda: self._watcher.moved(self._clock.moved(self._committed.held)))
 
     def _begin(self) -> _Part | None:
         """Open both sides, to go on after the last committed key; None where nothing is left to read."""

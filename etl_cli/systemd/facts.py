@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -92,13 +91,6 @@ def probe_interpreter(path: Path, scope: Scope, files: Sequence[Path]) -> tuple[
     version, prefix, base, package, *readable = json.loads(done.stdout.splitlines()[-1])
     unreadable = [file for file, may in zip(files, readable, strict=True) if not may and file.exists()]
     return Interpreter(path, version, tuple(sorted({Path(prefix), Path(base), Path(package)}))), unreadable
-
-
-def vendored_version(directory: Path) -> str | None:
-    """The version of the runtime that the directory carries in vendor/."""
-    names = sorted(path.name for path in (directory / "vendor").glob("etl_cli-*.whl"))
-    found = re.match(r"etl_cli-([^-]+)-", names[-1]) if names else None
-    return found[1] if found else None
 
 
 def _account(scope: Scope) -> pwd.struct_passwd | None:

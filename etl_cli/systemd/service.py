@@ -15,10 +15,11 @@ from typing import Any
 from etl_cli.runtime.config.load import load_config
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import EtlError
+from etl_cli.runtime.locate import vendored_version
 from etl_cli.systemd import escape, journal
 from etl_cli.systemd.command import TIMEOUT_S, SystemdError
 from etl_cli.systemd.config_file import digest_of
-from etl_cli.systemd.facts import facts_of, find_interpreter, probe, vendored_version
+from etl_cli.systemd.facts import facts_of, find_interpreter, probe
 from etl_cli.systemd.systemctl import Systemctl, UnitState, current_user, lingers
 from etl_cli.systemd.unit import STOP_MARGIN_S, Scope, is_edited, unit_name, unit_text
 

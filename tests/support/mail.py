@@ -1,41 +1,54 @@
-"""A real SMTP server that keeps what arrives."""
+"""A real mail server on loopback that keeps what it is given."""
 
 from __future__ import annotations
 
+import contextlib
 import email
 import email.policy
-import socket
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from email.message import EmailMessage
 from typing import Any
 
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.controller import Controller
 
 
-class Inbox:
-    """The handler of an aiosmtpd server on `port`; `full` refuses what comes."""
+@dataclass
+class Mailbox:
+    """`url` is how Apprise calls the server."""
 
-    def __init__(self) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
-        self.mails: list[tuple[str, str]] = []
-        self.full = False
+    port: int = 0
+    refuses: bool = False
+    messages: list[EmailMessage] = field(default_factory=list)
 
     @property
     def url(self) -> str:
-        """As `alerts.urls` has it."""
-        return f"mailto://127.0.0.1:{self.port}?from=etl@example.org&to=you@example.org"
+        return f"mailto://127.0.0.1:{self.port}?from=etl@example.org&to=night@example.org&mode=insecure"
 
-    def take_subjects(self) -> list[str]:
-        """Of all mails, without the host's name; with that the inbox is empty again."""
-        subjects = [subject.rpartition(" on ")[0] for subject, _ in self.mails]
-        self.mails.clear()
-        return subjects
+    @property
+    def subjects(self) -> list[str]:
+        return [str(message["Subject"]) for message in self.messages]
 
-    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
-        if self.full:
-            return "452 mailbox full"
-        assert isinstance(envelope.content, bytes)
-        message: Any = email.message_from_bytes(envelope.content, policy=email.policy.default)
-        part = message.get_body(("plain", "html"))
-        self.mails.append((str(message["Subject"]), part.get_content() if part else ""))
-        return "250 taken"
+    def text(self, number: int) -> str:
+        body = self.messages[number].get_body(("plain",))
+        assert body is not None
+        return str(body.get_content())
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's name
+        if self.refuses:
+            return "554 not today"
+        message = email.message_from_bytes(envelope.content, policy=email.policy.default)
+        assert isinstance(message, EmailMessage)
+        self.messages.append(message)
+        return "250 OK"
+
+
+@contextlib.contextmanager
+def mail_server(port: int) -> Iterator[Mailbox]:
+    box = Mailbox(port)
+    controller = Controller(box, hostname="127.0.0.1", port=port)
+    controller.start()
+    try:
+        yield box
+    finally:
+        controller.stop()

@@ -123,16 +123,31 @@ class Ledger:
             hold(self._connection, row[0])
         return int(row[0])
 
+    def refused_run(self, pipeline: str, request: Request, error: str) -> int:
+        """A run that failed before it could begin, as history shows it; it has no fingerprint, and no tasks."""
+        row = self._connection.execute(
+            "INSERT INTO etl.runs (pipeline, state, requested_by, partial, slot, request_id, host, pid, version,"
+            "  attempted_at, finalized_at, error)"
+            " VALUES (%s, 'failed', %s, %s, %s, %s, %s, %s, %s, clock_timestamp(), clock_timestamp(), %s)"
+            " RETURNING run_id",
+            [
+                *(pipeline, request.requested_by, request.is_partial, request.slot, request.request_id),
+                *(socket.gethostname(), os.getpid(), __version__, error),
+            ],
+        ).fetchone()
+        assert row is not None
+        return int(row[0])
+
     def forbid_resumption(self, run_id: int) -> None:
         """What the run has loaded did not pass validation: no other run may go on with it."""
         self._connection.execute("UPDATE etl.runs SET resumable = false WHERE run_id = %s", [run_id])
 
     def last_run(self, pipeline: str) -> PastRun | None:
-        """The pipeline's newest run."""
+        """The pipeline's newest run, of those that began."""
         row = self._connection.execute(
             "SELECT run_id, state, attempt, fingerprint, partial, resumable,"
             " extract(epoch FROM clock_timestamp() - coalesce(finalized_at, heartbeat_at))::float8"
-            " FROM etl.runs WHERE pipeline = %s ORDER BY run_id DESC LIMIT 1",
+            " FROM etl.runs WHERE pipeline = %s AND fingerprint IS NOT NULL ORDER BY run_id DESC LIMIT 1",
             [pipeline],
         ).fetchone()
         return PastRun(*row) if row else None

@@ -28,11 +28,11 @@ def attempt(directory: Path, request_json: str) -> int:
 
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     reporter = Reporter()
+    progress = Progress(listen=reporter)
     secrets: set[str] = set()
     try:
         config = load_config(directory)
         secrets = secrets_in(config)
-        progress = Progress(listen=reporter)
         outcome = run_pipeline(config, progress, Request(**json.loads(request_json)))
     except RunFailedError as error:
         told, outcome = redact(str(error), secrets), error.outcome
@@ -40,7 +40,7 @@ def attempt(directory: Path, request_json: str) -> int:
         reporter.send(Report("ended", run_id=outcome.run_id, state=outcome.state, error=told, failed=failed))
         return error.exit_code
     except EtlError as error:
-        reporter.send(Report("ended", state="failed", error=redact(str(error), secrets)))
+        reporter.send(Report("ended", run_id=progress.run_id, state="failed", error=redact(str(error), secrets)))
         return error.exit_code
     except KeyboardInterrupt:
         reporter.send(Report("ended", state="interrupted"))

@@ -80,7 +80,7 @@ class Supervisor:
         self._stopping = False
         self._stop_by: float | None = None
         self._secrets = secrets_in(config)
-        log.configure(config.logging)
+        log.configure(config.name, config.logging)
 
     def run(self) -> int:
         """The loop."""
@@ -145,7 +145,7 @@ class Supervisor:
         self._queue.overlap = config.overlap
         self._link.close()
         self._link = Link(config)
-        self._log.configure(config.logging)
+        self._log.configure(config.name, config.logging)
         self._clock.take(config, self._link)
         self._outlook.take(config, self._clock.schedule)
         self._reconnect()

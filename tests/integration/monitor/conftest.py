@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from aiosmtpd.controller import Controller
 
 from etl_cli.monitor.record import record
 from etl_cli.runtime.ledger import Ledger
 from etl_cli.runtime.request import Request
+from tests.conftest import free_port
 from tests.support.database import SinkDatabase
-from tests.support.mail import Inbox
+from tests.support.mail import Mailbox, mail_server
 from tests.support.pipeline import PipelineDirectory, write_config
 
 NOW = datetime(2026, 1, 5, 10, 30, tzinfo=UTC)
@@ -93,13 +93,27 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     return Host(place)
 
 
+class Inbox:
+    """What has arrived since somebody looked."""
+
+    def __init__(self, box: Mailbox) -> None:
+        self.box = box
+
+    @property
+    def url(self) -> str:
+        return self.box.url
+
+    def subjects(self) -> list[str]:
+        """Of all mails, without the host's name; with that the inbox is empty again."""
+        subjects = [subject.rpartition(" on ")[0] for subject in self.box.subjects]
+        self.box.messages.clear()
+        return subjects
+
+
 @pytest.fixture
 def inbox() -> Iterator[Inbox]:
-    box = Inbox()
-    controller = Controller(box, hostname="127.0.0.1", port=box.port)
-    controller.start()
-    yield box
-    controller.stop()
+    with mail_server(free_port()) as box:
+        yield Inbox(box)
 
 
 @pytest.fixture

@@ -8,9 +8,8 @@ from datetime import timedelta
 import pytest
 
 from etl_cli.runtime.errors import UsageError
-from tests.integration.monitor.conftest import NOW, Host, Timer, run_of
+from tests.integration.monitor.conftest import NOW, Host, Inbox, Timer, run_of
 from tests.support.database import SinkDatabase
-from tests.support.mail import Inbox
 from tests.support.pipeline import PipelineDirectory
 
 MINUTE = timedelta(minutes=1)
@@ -20,21 +19,21 @@ def test_a_dead_service_is_told_once_with_its_last_words_and_once_that_it_is_wel
     pipeline: PipelineDirectory, host: Host, timer: Timer, inbox: Inbox
 ) -> None:
     assert timer.look()
-    assert inbox.mails == []
+    assert inbox.subjects() == []
     host.failed("orders")
     host.logged("orders", "the disk is full")
     assert timer.look(NOW + MINUTE)
-    [(_, body)] = inbox.mails
+    body = inbox.box.text(0)
     assert "killed by signal 9" in body
     assert "the disk is full" in body
     assert "manage-pipeline start orders" in body
-    assert inbox.take_subjects() == ["etl-orders is down"]
+    assert inbox.subjects() == ["etl-orders is down"]
     timer.look(NOW + 2 * MINUTE)
-    assert inbox.take_subjects() == []
+    assert inbox.subjects() == []
     host.up("orders")
     timer.look(NOW + 3 * MINUTE)
     timer.look(NOW + 4 * MINUTE)
-    assert inbox.take_subjects() == ["etl-orders is well again"]
+    assert inbox.subjects() == ["etl-orders is well again"]
 
 
 def test_a_run_without_a_sign_is_told_once_as_stalled_and_its_end_once(
@@ -42,17 +41,17 @@ def test_a_run_without_a_sign_is_told_once_as_stalled_and_its_end_once(
 ) -> None:
     run_id = run_of(sink, "orders", "running", NOW)
     timer.look(NOW + MINUTE)
-    assert inbox.take_subjects() == []
+    assert inbox.subjects() == []
     for minutes in (11, 12):
         timer.look(NOW + minutes * MINUTE)
-    [(_, body)] = inbox.mails
+    body = inbox.box.text(0)
     assert f"run       {run_id}" in body
-    assert inbox.take_subjects() == ["etl-orders is stuck"]
+    assert inbox.subjects() == ["etl-orders is stuck"]
     with sink.open() as connection:
         connection.execute("UPDATE etl.runs SET heartbeat_at = %s", [NOW + 13 * MINUTE])
     for minutes in (13, 14):
         timer.look(NOW + minutes * MINUTE)
-    assert inbox.take_subjects() == ["etl-orders is well again"]
+    assert inbox.subjects() == ["etl-orders is well again"]
 
 
 def test_a_missed_slot_is_told_once_and_its_making_up_once(
@@ -61,14 +60,14 @@ def test_a_missed_slot_is_told_once_and_its_making_up_once(
     new_pipeline(schedule="@hourly")
     run_of(sink, "orders", "succeeded", NOW)
     timer.look(NOW + 30 * MINUTE)
-    assert inbox.take_subjects() == [], "a slot that is due just now is not late"
+    assert inbox.subjects() == [], "a slot that is due just now is not late"
     for minutes in (32, 33):
         timer.look(NOW + minutes * MINUTE)
-    assert inbox.take_subjects() == ["etl-orders missed its time"]
+    assert inbox.subjects() == ["etl-orders missed its time"]
     run_of(sink, "orders", "succeeded", NOW + 34 * MINUTE)
     for minutes in (35, 36):
         timer.look(NOW + minutes * MINUTE)
-    assert inbox.take_subjects() == ["etl-orders is well again"]
+    assert inbox.subjects() == ["etl-orders is well again"]
 
 
 def test_a_first_look_tells_of_what_is_sick_then(
@@ -76,7 +75,7 @@ def test_a_first_look_tells_of_what_is_sick_then(
 ) -> None:
     host.failed("orders")
     timer.look()
-    assert inbox.take_subjects() == ["etl-orders is down"]
+    assert inbox.subjects() == ["etl-orders is down"]
 
 
 def test_a_failed_run_is_left_to_the_service_to_tell(
@@ -84,11 +83,11 @@ def test_a_failed_run_is_left_to_the_service_to_tell(
 ) -> None:
     run_of(sink, "orders", "failed", NOW)
     assert timer.look(NOW + MINUTE)
-    assert inbox.take_subjects() == []
+    assert inbox.subjects() == []
     assert ": first look -> failing: run 1 failed at" in timer.log[-1]
     run_of(sink, "orders", "succeeded", NOW + MINUTE)
     timer.look(NOW + 2 * MINUTE)
-    assert inbox.take_subjects() == []
+    assert inbox.subjects() == []
 
 
 def test_a_service_that_somebody_stopped_is_told_to_nobody(
@@ -97,7 +96,7 @@ def test_a_service_that_somebody_stopped_is_told_to_nobody(
     timer.look()
     host.stopped("orders")
     timer.look(NOW + MINUTE)
-    assert inbox.take_subjects() == []
+    assert inbox.subjects() == []
     assert ": ok -> stopped: the service was stopped" in timer.log[-1]
 
 
@@ -106,14 +105,14 @@ def test_what_nobody_took_is_told_at_the_next_look_and_then_no_more(
 ) -> None:
     monkeypatch.setattr("etl_cli.runtime.alerts._TRIES", 1)
     host.failed("orders")
-    inbox.full = True
+    inbox.box.refuses = True
     assert not timer.look()
     assert "the alert was not taken by: alerts.urls[0] (mailto)" in timer.log[-1]
-    inbox.full = False
+    inbox.box.refuses = False
     assert timer.look(NOW + MINUTE)
-    assert inbox.take_subjects() == ["etl-orders is down"]
+    assert inbox.subjects() == ["etl-orders is down"]
     assert timer.look(NOW + 2 * MINUTE)
-    assert inbox.take_subjects() == []
+    assert inbox.subjects() == []
 
 
 def test_what_one_of_two_took_is_not_told_to_it_again(
@@ -128,7 +127,7 @@ def test_what_one_of_two_took_is_not_told_to_it_again(
     host.failed("orders")
     assert timer.look()
     timer.look(NOW + MINUTE)
-    assert inbox.take_subjects() == ["etl-orders is down"]
+    assert inbox.subjects() == ["etl-orders is down"]
     assert "the alert was not taken by: alerts.urls[0] (mailto)" in timer.log[-1]
 
 
@@ -138,9 +137,9 @@ def test_a_service_that_died_of_its_configuration_is_told_all_the_same(
     pipeline.change(schedul="@daily")
     host.failed("orders")
     timer.look()
-    [(_, body)] = inbox.mails
+    body = inbox.box.text(0)
     assert "schedul: unknown key" in body
-    assert inbox.take_subjects() == ["etl-orders is down"]
+    assert inbox.subjects() == ["etl-orders is down"]
 
 
 def test_who_asked_not_to_be_told_is_not(
@@ -151,7 +150,7 @@ def test_who_asked_not_to_be_told_is_not(
     for name in ("quiet", "mute"):
         host.failed(name)
     assert timer.look()
-    assert inbox.take_subjects() == []
+    assert inbox.subjects() == []
     told = "\n".join(timer.log)
     assert "nobody wants to be told" in told
     assert "nobody is told: alerts.urls is empty" in told
@@ -165,7 +164,7 @@ def test_a_broken_pipeline_and_a_sink_that_is_down_leave_the_others_alone(
     away.change(sink={"port": 1})
     host.failed(sick.path.name)
     timer.look()
-    assert inbox.take_subjects() == ["etl-sick is down"]
+    assert inbox.subjects() == ["etl-sick is down"]
     told = "\n".join(timer.log)
     assert "broken: first look -> failing: config.yaml or .env cannot be taken" in told
     assert "away: first look -> failing: the ledger cannot be read" in told
@@ -179,7 +178,7 @@ def test_a_state_file_that_is_broken_makes_it_a_first_look(
     timer.look()
     (timer.state / "states.json").write_text('{"pipelines": {"x": {"state": "unheard of"}}, "summary_at": null}')
     timer.look(NOW + MINUTE)
-    assert inbox.take_subjects() == ["etl-orders is down"] * 2
+    assert inbox.subjects() == ["etl-orders is down"] * 2
     assert any("states.json cannot be read" in line for line in timer.log)
     assert [path.name for path in timer.state.iterdir()] == ["states.json"]
 

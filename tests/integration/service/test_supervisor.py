@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
-import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from typing import Any
 
 import psutil
 import pytest
@@ -18,41 +15,9 @@ from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.ledger.slots import ask
 from tests.support.copying import Make, rows_of
 from tests.support.database import SinkDatabase
-from tests.support.pipeline import PipelineDirectory
+from tests.support.forward import Forwarder
+from tests.support.serving import ORDERS, runs, serving, until
 from tests.support.source import Shards
-
-ORDERS = ("CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY)", "INSERT INTO dbo.orders VALUES (1), (2)")
-
-
-@contextlib.contextmanager
-def serving(directory: PipelineDirectory) -> Iterator[subprocess.Popen[str]]:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "etl_cli.runtime", "serve", str(directory.path)], stderr=subprocess.PIPE, text=True
-    )
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        try:
-            process.communicate(timeout=40)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            raise
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 40) -> None:
-    deadline = time.monotonic() + timeout_s
-    while True:
-        with contextlib.suppress(Exception):
-            if condition():
-                return
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def runs(sink: SinkDatabase) -> list[tuple[Any, ...]]:
-    return rows_of(sink, "SELECT state, requested_by FROM etl.runs ORDER BY run_id")
 
 
 def test_a_slot_runs_and_a_stop_is_in_order(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
@@ -132,3 +97,101 @@ def test_an_idle_service_is_small(shards: Shards, sink: SinkDatabase, pipeline: 
         time.sleep(0.5)
         assert psutil.Process(service.pid).memory_info().rss < 60e6
     assert os.path.exists(f"/proc/{service.pid}") is False
+
+
+def test_the_timetable_of_retries_in_real_time(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
+    """Each retry begins its delay after the failure before it: 1 s, 2 s, 4 s, and then no more."""
+    shards.execute("CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY, note nvarchar(5) NULL)")
+    shards.execute("INSERT INTO dbo.orders VALUES (1, NCHAR(0))")
+    directory = pipeline({"source": "dbo.orders"}, error_handling={"max_retries": 3, "retry_delay": "1s"})
+    with serving(directory) as service:
+        until(lambda: rows_of(sink, "SELECT 1 FROM etl.pipelines"))
+        with sink.open() as connection:
+            ask(connection, "test", "run", {}, "somebody")
+        service.said("is not tried again before the next slot", 60)
+    waited = rows_of(
+        sink,
+        "SELECT extract(epoch FROM attempted_at - lag(finalized_at) OVER (ORDER BY run_id))::float8 FROM etl.runs",
+    )
+    delays = [seconds for (seconds,) in waited if seconds is not None]
+    assert len(delays) == 3
+    for delay, wanted in zip(delays, (1, 2, 4), strict=True):
+        assert wanted <= delay < wanted + 3, delays  # a process has to start, and to read catalogues
+    assert [line for line in service.lines if "try 2 in 1 s" in line or "try 4 in 4 s" in line]
+
+
+def test_an_end_that_the_ledger_could_not_take_is_recorded_later(
+    shards: Shards, sink: SinkDatabase, pipeline: Make, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    if shards[0].server.standin is None:
+        pytest.skip("a real server cannot be slowed to order")
+    shards.execute(*ORDERS)
+    state = tmp_path_factory.mktemp("state")
+    with Forwarder(sink.host, sink.port) as way:
+        directory = pipeline(
+            {"source": "dbo.orders", "chunk_rows": 1},
+            sink={"host": "127.0.0.1", "port": way.port},
+            error_handling={"max_retries": 0},
+        )
+        with serving(directory, reconnect_s=1, STATE_DIRECTORY=str(state)) as service:
+            until(lambda: rows_of(sink, "SELECT 1 FROM etl.pipelines"))
+            for shard in shards:
+                assert shard.server.standin is not None
+                shard.server.standin.faults.slow_rows("orders", rows_per_s=0.3)
+            with sink.open() as connection:
+                ask(connection, "test", "run", {}, "somebody")
+            until(lambda: rows_of(sink, "SELECT 1 FROM etl.tasks WHERE state = 'running'"))
+            way.close()
+            service.said("is not tried again before the next slot", 60)
+        assert (state / "unrecorded.jsonl").read_text().count("failed") >= 1
+        assert rows_of(sink, "SELECT answer FROM etl.requests") == [(None,)]
+        for shard in shards:
+            assert shard.server.standin is not None
+            shard.server.standin.faults.clear()
+        way.open()
+        with serving(directory, reconnect_s=1, STATE_DIRECTORY=str(state)) as service:
+            service.said("recorded now that the ledger is back")
+            until(lambda: rows_of(sink, "SELECT answer FROM etl.requests") == [("failed",)])
+            assert rows_of(sink, "SELECT state FROM etl.runs") == [("failed",)]
+    assert (state / "unrecorded.jsonl").read_text() == ""
+
+
+def test_a_run_that_overstays_its_next_slot_is_announced(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
+    if shards[0].server.standin is None:
+        pytest.skip("a real server cannot be slowed to order")
+    shards.execute(*ORDERS)
+    for shard in shards:
+        assert shard.server.standin is not None
+        shard.server.standin.faults.slow_rows("orders", rows_per_s=0.3)
+    with serving(pipeline({"source": "dbo.orders"}, schedule="@every 3s")) as service:
+        assert "copying" in service.said("overstays into slot")
+        service.said("is skipped: a run is active (overlap: skip)")
+        for shard in shards:
+            assert shard.server.standin is not None
+            shard.server.standin.faults.clear()
+    assert ("skipped",) in rows_of(sink, "SELECT outcome FROM etl.slots")
+
+
+def test_log_files_rotate_and_hold_errors_apart(
+    shards: Shards, sink: SinkDatabase, pipeline: Make, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shards.execute("CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY, note nvarchar(5) NULL)")
+    shards[2].execute("INSERT INTO dbo.orders VALUES (1, NCHAR(0))")
+    logs = tmp_path_factory.mktemp("logs")
+    directory = pipeline(
+        {"source": "dbo.orders"},
+        error_handling={"max_retries": 3, "retry_delay": "0s"},
+        logging={"max_bytes": "3000", "backups": 2, "format": "json"},
+    )
+    with serving(directory, LOGS_DIRECTORY=str(logs)) as service:
+        until(lambda: rows_of(sink, "SELECT 1 FROM etl.pipelines"))
+        with sink.open() as connection:
+            ask(connection, "test", "run", {}, "somebody")
+        service.said("is not tried again before the next slot", 60)
+    assert (logs / "output.log.1").exists()
+    assert not (logs / "output.log.3").exists()
+    errors = [json.loads(line) for line in (logs / "error.log").read_text().splitlines()]
+    assert {event["level"] for event in errors} == {"error"}
+    about = next(event for event in errors if event.get("table"))
+    assert (about["table"], about["shard"], about["pipeline"]) == ("dbo.orders", "shard3", "test")
+    assert about["run_id"].isdigit()
