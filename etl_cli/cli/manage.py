@@ -247,3 +247,7 @@ def _say(lines: list[str]) -> None:
 def main() -> None:
     """Entry point of the command `manage-pipeline`."""
     app(prog_name="manage-pipeline")
+
+
+if __name__ == "__main__":
+    main()

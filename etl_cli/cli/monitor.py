@@ -100,12 +100,13 @@ def _looks(user: bool) -> tuple[list["Look"], list[str]]:
 
 def _show(looks: list["Look"], problems: list[str], *, as_json: bool) -> None:
     from etl_cli.cli.monitor_show import looks_data, looks_text
+    from etl_cli.systemd.overview import now_utc
 
     if as_json:
         print_json(looks_data(looks, problems))
     else:
         console = commands.console()
-        console.print(looks_text(looks, problems))
+        console.print(looks_text(console, looks, problems, now_utc()))
     if not all(look.health.is_well for look in looks):
         raise typer.Exit(1)
 

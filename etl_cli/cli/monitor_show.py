@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, JustifyMethod, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from etl_cli.monitor.look import Look
-from etl_cli.runtime.display.figures import count, duration
+from etl_cli.runtime.display.figures import count
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.health import STATES, State
 
@@ -28,31 +29,36 @@ _STYLES: dict[State, str] = {
     "dead": "bold white on red",
 }
 _WORST_FIRST: tuple[State, ...] = ("dead", "stalled", "failing", "late", "running", "ok", "stopped")
-_RIGHT = {"rows", "errors", "CPU", "memory", "restarts"}
+_COLUMNS = ("pipeline", "health", "last run", "", "rows", "next run", "errors\n24 h", "CPU", "memory", "restarts")
+_NARROWER: tuple[tuple[int, set[str]], ...] = (
+    (118, set()),
+    (92, {"CPU", "memory", "restarts"}),
+    (0, {"CPU", "memory", "restarts", "rows"}),
+)
+"""Below how many columns of the terminal which of the table's are left out."""
+_TO_THE_LEFT = {"pipeline", "health", "last run", "", "next run"}
 _LONGEST_NAME = 26
 _FEWEST_ROWS = 5
 
 
 def looks_text(
-    looks: Sequence[Look], problems: Sequence[str], now: datetime | None = None, height: int | None = None
+    console: Console, looks: Sequence[Look], problems: Sequence[str], now: datetime, height: int | None = None
 ) -> RenderableType:
     """A headline, a line for each pipeline, and for each that needs somebody why and what to do.
 
     With `height`, as many lines as fit: those that are well give way.
     """
-    now = now or datetime.now(UTC)
     if not looks:
         return Text("no pipelines yet: etl-cli generate --name orders")
     ordered = sorted(looks, key=lambda look: (_WORST_FIRST.index(look.health.state), look.name))
-    sick = [look for look in ordered if not look.health.is_well]
-    told = _reasons(sick, problems)
-    fits = len(ordered) if height is None else max(_FEWEST_ROWS, height - 6 - 3 * len(sick) - len(problems))
-    parts: list[Text | Table] = [_headline(looks, now), Text(), _table(ordered[:fits], now)]
+    told = Group(*_reasons([look for look in ordered if not look.health.is_well], problems))
+    fits = len(ordered)
+    if height is not None:
+        fits = max(_FEWEST_ROWS, height - 8 - len(console.render_lines(told)))
+    parts: list[Text | Table | Group] = [_headline(looks, now), Text(), _table(ordered[:fits], now, console.width)]
     if ordered[fits:]:
         parts.append(Text(f"... and {len(ordered) - fits} more", style="dim"))
-    if told.row_count:
-        parts += [Text(), told]
-    return Group(*parts)
+    return Group(*parts, told)
 
 
 def looks_data(looks: Sequence[Look], problems: Sequence[str]) -> dict[str, Any]:
@@ -80,7 +86,7 @@ def _watched(
     console: Console, look: Callable[[], tuple[Sequence[Look], Sequence[str]]], seconds: float
 ) -> RenderableType:
     try:
-        text = looks_text(*look(), height=console.height)
+        text = looks_text(console, *look(), datetime.now(UTC), console.height)
     except EtlError as error:
         text = Text(str(error), style="bold red")
     return Group(text, Text(), Text(f"every {seconds:g} s, Ctrl-C ends", style="dim"))
@@ -111,64 +117,53 @@ def _headline(looks: Sequence[Look], now: datetime) -> Text:
     return text
 
 
-def _table(looks: Sequence[Look], now: datetime) -> Table:
+def _table(looks: Sequence[Look], now: datetime, width: int) -> Table:
+    left_out = next(names for least, names in _NARROWER if width >= least)
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="dim")
-    names = ("pipeline", "health", "last run", "", "rows", "next run", "errors", "CPU", "memory", "restarts")
-    for name in names:
-        table.add_column(
-            name + (" 24 h" if name == "errors" else ""),
-            justify="right" if name in _RIGHT else "left",
-            no_wrap=True,
-            overflow="ellipsis",
-            max_width=_LONGEST_NAME if name == "pipeline" else None,
-        )
+    for name in _COLUMNS:
+        if name not in left_out:
+            longest = _LONGEST_NAME if name == "pipeline" else None
+            side: JustifyMethod = "left" if name in _TO_THE_LEFT else "right"
+            table.add_column(name, justify=side, no_wrap=True, vertical="bottom", max_width=longest)
     for look in looks:
-        run = look.last_run
-        table.add_row(
-            look.name,
-            Text(look.health.state, style=_STYLES[look.health.state]),
-            _ago(run.attempted_at or run.created_at, now) if run else "-",
-            Text(run.state, style="red" if run.state == "failed" else "") if run else "",
-            count(run.rows) if run else "-",
-            _in(look.next_run, now),
-            Text(count(look.errors_24h), style="red" if look.errors_24h else "dim"),
-            duration(look.cpu_s),
-            f"{look.memory_bytes / 1e6:,.0f} MB" if look.memory_bytes is not None else "-",
-            Text(count(look.restarts), style="red" if look.restarts else "dim"),
-        )
+        table.add_row(*(cell for name, cell in zip(_COLUMNS, _cells(look, now), strict=True) if name not in left_out))
     return table
 
 
-def _reasons(sick: Sequence[Look], problems: Sequence[str]) -> Table:
-    """Names in a column of their own; a long reason goes on below itself."""
-    table = Table.grid(padding=(0, 2, 0, 0))
-    table.add_column(no_wrap=True, overflow="fold", max_width=_LONGEST_NAME + 14)
-    table.add_column(overflow="fold")
+def _cells(look: Look, now: datetime) -> tuple[Text, ...]:
+    """One for each of _COLUMNS."""
+    run, memory = look.last_run, look.memory_bytes
+    return (
+        Text(look.name, overflow="ellipsis"),
+        Text(look.health.state, style=_STYLES[look.health.state]),
+        Text(f"{_span((now - (run.attempted_at or run.created_at)).total_seconds())} ago" if run else "-"),
+        Text(run.state if run else "", style="red" if run and run.state == "failed" else ""),
+        Text(count(run.rows) if run else "-"),
+        Text(f"in {_span((look.next_run - now).total_seconds())}" if look.next_run else "-"),
+        Text(count(look.errors_24h), style="red" if look.errors_24h else "dim"),
+        Text(_span(look.cpu_s) if look.cpu_s is not None else "-"),
+        Text(f"{memory / 1e6:,.0f} MB" if memory is not None else "-"),
+        Text(count(look.restarts), style="red" if look.restarts else "dim"),
+    )
+
+
+def _reasons(sick: Sequence[Look], problems: Sequence[str]) -> Iterator[RenderableType]:
     for look in sick:
         health = look.health
-        table.add_row(Text(look.name, style=_STYLES[health.state]), Text(health.reason))
+        yield Text()
+        yield Text.assemble((look.name, "bold"), " is ", (health.state, _STYLES[health.state]))
+        yield Padding(Text(health.reason), (0, 0, 0, 2))
         if health.next_step:
-            table.add_row("", Text(f"-> {health.next_step}", style="bold"))
+            yield Padding(Text(f"-> {health.next_step}", style="bold"), (0, 0, 0, 2))
+    if problems:
+        yield Text()
     for problem in problems:
-        table.add_row(Text("note", style="yellow"), Text(problem))
-    return table
-
-
-def _ago(moment: datetime, now: datetime) -> str:
-    seconds = (now - moment).total_seconds()
-    return "now" if seconds < 1 else f"{_span(seconds)} ago"
-
-
-def _in(moment: datetime | None, now: datetime) -> str:
-    if moment is None:
-        return "-"
-    seconds = (moment - now).total_seconds()
-    return "now" if seconds < 1 else f"in {_span(seconds)}"
+        yield Text.assemble(("note", "yellow"), f": {problem}")
 
 
 def _span(seconds: float) -> str:
-    """The largest unit of which there are two: `45 s`, `25 min`, `30 h`, `12 d`."""
-    for size, name in ((86400, "d"), (3600, "h"), (60, "min")):
+    """In the largest unit of which there are two: `45s`, `25m`, `30h`, `12d`."""
+    for size, name in ((86400, "d"), (3600, "h"), (60, "m")):
         if seconds >= 2 * size:
-            return f"{seconds // size:.0f} {name}"
-    return f"{seconds:.0f} s"
+            return f"{seconds // size:.0f}{name}"
+    return f"{max(0, seconds):.0f}s"

@@ -31,7 +31,7 @@ _QUICK_LOOK_S = 120.0
 
 @dataclass(frozen=True)
 class Look:
-    """One pipeline at one moment; what is not known is None."""
+    """One pipeline at one moment; what is not known is None, and so is the next run of a service that is down."""
 
     service: Service
     health: Health
@@ -92,11 +92,12 @@ def _facts(service: Service, unit: UnitState) -> ServiceFacts:
 def _look(overview: Overview, counts: Mapping[Scope, Counter[str]], now: datetime) -> Look:
     unit, service = overview.unit, overview.service
     counted = counts.get(service.scope)
+    health = health_of(overview, now)
     return Look(
         service=service,
-        health=health_of(overview, now),
+        health=health,
         last_run=overview.last_run,
-        next_run=overview.next_run,
+        next_run=None if health.state in ("dead", "stopped") else overview.next_run,
         errors_24h=counted[service.unit] if counted is not None else None,
         cpu_s=unit.cpu_s if unit and unit.running else None,
         memory_bytes=unit.memory_bytes if unit and unit.running else None,
