@@ -9,6 +9,7 @@ import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -134,15 +135,14 @@ def test_a_service_that_was_stopped_wakes_nobody_and_one_that_crashes_again_and_
     assert seen(machine, pipeline)["state"] == "dead"
 
 
-def seen(machine: Machine, pipeline: Pipeline) -> dict[str, object]:
+def seen(machine: Machine, pipeline: Pipeline) -> dict[str, Any]:
     done = machine.monitor("--json")
     [found] = [one for one in json.loads(done.out)["pipelines"] if one["name"] == pipeline.name]
     assert done.code == (0 if found["state"] in ("ok", "running", "stopped") else 1)
-    assert isinstance(found, dict)
-    return found
+    return dict(found)
 
 
-def test_errors_memory_and_cpu_are_shown(pipeline: Pipeline, machine: Machine) -> None:
+def test_errors_memory_and_cpu_are_what_the_journal_and_systemd_say(pipeline: Pipeline, machine: Machine) -> None:
     pipeline.behave("crash")
     assert machine.manage("start", pipeline.name).code == 1
     machine.check("systemctl", "stop", pipeline.unit)
@@ -152,8 +152,9 @@ def test_errors_memory_and_cpu_are_shown(pipeline: Pipeline, machine: Machine) -
     assert found["state"] == "failing", "its sink does not answer"
     assert isinstance(found["errors_24h"], int)
     assert found["errors_24h"] >= 1
-    assert isinstance(found["memory_bytes"], int)
-    assert isinstance(found["cpu_s"], float)
+    # not known where the container has no such controllers
+    assert isinstance(found["memory_bytes"], int) == pipeline.show("MemoryCurrent").isdigit()
+    assert isinstance(found["cpu_s"], float) == pipeline.show("CPUUsageNSec").isdigit()
     text = machine.monitor().out
     assert f"{pipeline.name} is failing" in text
     assert "-> see whether Postgres answers" in text
