@@ -6,6 +6,8 @@ it inactive with the result success, since the supervisor ends only when it is t
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from etl_cli.runtime.health import Condition, Service
 from etl_cli.systemd.systemctl import UnitState
 
@@ -22,10 +24,17 @@ _RESULTS = {
 """systemd.exec(5), $SERVICE_RESULT."""
 
 
-def service_of(pipeline: str, unit: UnitState, *, wanted: bool) -> Service:
+def service_of(pipeline: str, unit: UnitState, *, wanted: bool, schedule_since: datetime | None = None) -> Service:
     """What systemd says of a pipeline's unit; `wanted`: it is to start at boot, also where its file is gone."""
     condition, told = _condition(unit, wanted or unit.enabled)
-    return Service(pipeline, condition, since=unit.started_at, told=told, restarts=unit.restarts)
+    return Service(
+        pipeline,
+        condition,
+        since=unit.started_at,
+        told=told,
+        restarts=unit.restarts,
+        schedule_since=schedule_since,
+    )
 
 
 def _condition(unit: UnitState, wanted: bool) -> tuple[Condition, str]:

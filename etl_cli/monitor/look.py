@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
 from zoneinfo import ZoneInfo
@@ -86,7 +86,16 @@ def one_line(text: str) -> str:
 
 
 def _facts(service: Service, unit: UnitState) -> ServiceFacts:
-    return service_of(service.name, unit, wanted=not unit.loaded and service.systemctl.is_wanted(service.unit))
+    wanted = not unit.loaded and service.systemctl.is_wanted(service.unit)
+    return service_of(service.name, unit, wanted=wanted, schedule_since=_changed_at(service.directory / "config.yaml"))
+
+
+def _changed_at(file: Path) -> datetime | None:
+    """A schedule is not older than the file that it stands in."""
+    try:
+        return datetime.fromtimestamp(file.stat().st_mtime, UTC)
+    except OSError:
+        return None
 
 
 def _look(overview: Overview, counts: Mapping[Scope, Counter[str]], now: datetime) -> Look:

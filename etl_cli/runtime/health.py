@@ -11,7 +11,8 @@ The first rule that holds decides:
 6. `running`: a run is at work.
 7. `ok`: the last run ended well, or none was due yet.
 
-Slots from before the service started are not missed: `catchup` has decided on them.
+Slots from before the service started are not missed: `catchup` has decided on them. Nor are those that a schedule
+would have had before it was the schedule.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Service:
     """What the host says of the pipeline's service: since when it is up, and its last sign of life if known.
 
     `stopped` and `down` both do not run; `stopped` was somebody's wish. `told` is the host's word for it, `restarts`
-    how often the host has started it again since somebody did.
+    how often the host has started it again since somebody did. `schedule_since` is when the schedule was changed last.
     """
 
     pipeline: str
@@ -65,6 +66,7 @@ class Service:
     sign: datetime | None = None
     told: str = "is not running"
     restarts: int = 0
+    schedule_since: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -224,10 +226,13 @@ def _missed(case: _Case) -> Slot | None:
 
 
 def _watched_from(case: _Case) -> datetime:
-    """From when on slots count: the newest that has a run, or the service's start; nothing known, none counts."""
+    """From when on slots count: the newest that has a run, the service's start, the schedule's last change.
+
+    Nothing known of runs and service, none counts.
+    """
     known = [run.due or run.began for run in case.runs]
     known += [case.service.since] if case.service.since else []
-    return max(known, default=case.now)
+    return max(*known, case.service.schedule_since or known[0]) if known else case.now
 
 
 def _was_at_work(run: HistoryRow, moment: datetime, now: datetime) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -57,7 +58,8 @@ def test_a_run_without_a_sign_is_told_once_as_stalled_and_its_end_once(
 def test_a_missed_slot_is_told_once_and_its_making_up_once(
     new_pipeline: Callable[..., PipelineDirectory], sink: SinkDatabase, timer: Timer, inbox: Inbox
 ) -> None:
-    new_pipeline(schedule="@hourly")
+    file = new_pipeline(schedule="@hourly").path / "config.yaml"
+    os.utime(file, (0, 0))
     run_of(sink, "orders", "succeeded", NOW)
     timer.look(NOW + 30 * MINUTE)
     assert inbox.subjects() == [], "a slot that is due just now is not late"
@@ -68,6 +70,19 @@ def test_a_missed_slot_is_told_once_and_its_making_up_once(
     for minutes in (35, 36):
         timer.look(NOW + minutes * MINUTE)
     assert inbox.subjects() == ["etl-orders is well again"]
+
+
+def test_a_schedule_that_was_just_made_denser_has_missed_nothing(
+    new_pipeline: Callable[..., PipelineDirectory], sink: SinkDatabase, timer: Timer, inbox: Inbox
+) -> None:
+    file = new_pipeline(schedule="@hourly").path / "config.yaml"
+    run_of(sink, "orders", "succeeded", NOW)
+    changed = (NOW + 40 * MINUTE).timestamp()
+    os.utime(file, (changed, changed))
+    timer.look(NOW + 45 * MINUTE)
+    assert inbox.subjects() == []
+    timer.look(NOW + 92 * MINUTE)
+    assert inbox.subjects() == ["etl-orders missed its time"]
 
 
 def test_a_first_look_tells_of_what_is_sick_then(

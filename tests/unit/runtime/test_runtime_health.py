@@ -155,6 +155,13 @@ def test_a_slot_from_before_the_service_started_is_not_missed() -> None:
     assert state_of([long_ago], replace(UP, since=ago(31))).state == "late"
 
 
+def test_a_slot_from_before_the_schedule_was_changed_is_not_missed() -> None:
+    long_ago = run(7, "succeeded", 6000)
+    assert state_of([long_ago], replace(UP, schedule_since=ago(20))).state == "ok"
+    assert state_of([long_ago], replace(UP, schedule_since=ago(31))).state == "late"
+    assert state_of([], replace(UP, since=None, schedule_since=ago(31))).state == "ok"
+
+
 def test_a_slot_that_came_due_while_a_run_was_at_work_is_not_missed() -> None:
     assert state_of([run(7, "succeeded", 100, ended=ago(10))]).state == "ok"
     assert state_of([run(7, "running", 100, sign=ago(1))]).state == "running"
