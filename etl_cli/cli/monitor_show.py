@@ -39,6 +39,7 @@ _NARROWER: tuple[tuple[int, set[str]], ...] = (
 _TO_THE_LEFT = {"pipeline", "health", "last run", "", "next run"}
 _LONGEST_NAME = 26
 _FEWEST_ROWS = 5
+_MOST_NAMED = 6
 
 
 def looks_text(
@@ -148,17 +149,25 @@ def _cells(look: Look, now: datetime) -> tuple[Text, ...]:
 
 
 def _reasons(sick: Sequence[Look], problems: Sequence[str]) -> Iterator[RenderableType]:
+    """One sink that is down ails forty pipelines: what has one reason is told once."""
+    by_reason: dict[tuple[State, str], list[Look]] = {}
     for look in sick:
-        health = look.health
+        by_reason.setdefault((look.health.state, look.health.reason), []).append(look)
+    for (state, reason), looks in by_reason.items():
         yield Text()
-        yield Text.assemble((look.name, "bold"), " is ", (health.state, _STYLES[health.state]))
-        yield Padding(Text(health.reason), (0, 0, 0, 2))
-        if health.next_step:
-            yield Padding(Text(f"-> {health.next_step}", style="bold"), (0, 0, 0, 2))
+        yield Text.assemble((_named(looks), "bold"), " is " if len(looks) == 1 else " are ", (state, _STYLES[state]))
+        yield Padding(Text(reason), (0, 0, 0, 2), expand=False)
+        if looks[0].health.next_step:
+            yield Padding(Text(f"-> {looks[0].health.next_step}", style="bold"), (0, 0, 0, 2), expand=False)
     if problems:
         yield Text()
     for problem in problems:
         yield Text.assemble(("note", "yellow"), f": {problem}")
+
+
+def _named(looks: Sequence[Look]) -> str:
+    names = ", ".join(look.name for look in looks[:_MOST_NAMED])
+    return names + (f" and {len(looks) - _MOST_NAMED} more" if len(looks) > _MOST_NAMED else "")
 
 
 def _span(seconds: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -72,7 +72,9 @@ def health_of(overview: Overview, now: datetime) -> Health:
     config = overview.config
     if config is not None:
         patience = Patience(run_s=max(config.stall_timeout, _QUICK_LOOK_S))
-        return judge(overview.history, Schedule.of(config), now, service, patience)
+        health = judge(overview.history, Schedule.of(config), now, service, patience)
+        out_of_reach = health.state == "failing" and overview.no_ledger
+        return replace(health, reason=f"{health.reason}: {one_line(overview.no_ledger)}") if out_of_reach else health
     by_service = judge((), _NO_SCHEDULE, now, service)
     if by_service.state in ("dead", "stopped"):
         return Health(by_service.state, f"{by_service.reason}; {one_line(overview.broken)}", by_service.next_step)

@@ -63,7 +63,7 @@ class _Recording:
         keep(self._directory, self._memory)  # what is owed is owed, also where this process is killed from here on
         for look in looks:
             if changes[_key(look)].reason is None:
-                self._say(look, changes[_key(look)], "")
+                self._say(look, changes[_key(look)])
         return self._tell([look for look in looks if changes[_key(look)].reason], changes)
 
     def _tell(self, looks: list[Look], changes: dict[str, Change]) -> bool:
@@ -76,13 +76,15 @@ class _Recording:
         made = changes[_key(look)]
         self._memory.pipelines[_key(look)] = after_telling(made, told.outcome)
         keep(self._directory, self._memory)  # at once: what was told is not told again
-        self._say(look, made, told.words)
+        self._say(look, made, told)
         return told.outcome != "refused"
 
-    def _say(self, look: Look, made: Change, told: str) -> None:
-        if not made.is_new:
+    def _say(self, look: Look, made: Change, told: Told | None = None) -> None:
+        """A line for a change, and for an alert that is taken at last."""
+        if not made.is_new and not (told and told.outcome == "told"):
             return
-        parts = [one_line(look.health.reason), one_line(look.health.next_step), told]
+        words = told.words if told else ""
+        parts = [one_line(look.health.reason), one_line(look.health.next_step), words]
         text = f"{look.name}: {made.before or 'first look'} -> {look.health.state}: {'; '.join(filter(None, parts))}"
         (self._log.info if look.health.is_well else self._log.error)(text)
 

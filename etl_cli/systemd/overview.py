@@ -39,13 +39,14 @@ class Overview:
     """A pipeline in a list; `problems` say which part could not be told, and why.
 
     `unit` is None where systemd cannot be asked, which `no_unit` tells; `history`, as `runtime.health` judges it, is
-    None where the ledger cannot be read.
+    None where the ledger cannot be read, which `no_ledger` tells.
     """
 
     service: Service
     config: Config | None
     broken: str
     no_unit: str
+    no_ledger: str
     state: str
     enabled: bool
     unit: UnitState | None
@@ -141,6 +142,7 @@ def _overview(
         config=found.config,
         broken=found.broken,
         no_unit=no_unit,
+        no_ledger=no_ledger,
         state=state_word(unit),
         enabled=bool(unit and unit.enabled),
         unit=unit,

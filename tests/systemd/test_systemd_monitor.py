@@ -178,6 +178,17 @@ def test_secrets_that_the_monitor_cannot_read_are_told_plainly_and_the_others_ar
     assert f"{open_.name}: first look -> ok" in lines
 
 
+def test_pipelines_that_may_not_be_looked_at_are_not_taken_for_none(machine: Machine, timer: Callable[[], str]) -> None:
+    timer()
+    machine.check("chmod", "0700", "/etc/etl/pipelines")
+    try:
+        assert machine.run("systemctl", "start", SERVICE).code != 0
+    finally:
+        machine.check("chmod", "0750", "/etc/etl/pipelines")
+    said = machine.check("journalctl", "-u", SERVICE, "-n", "20")
+    assert "/etc/etl/pipelines cannot be read (Permission denied)" in said
+
+
 def test_the_units_are_hardened_verified_and_kept_when_edited(machine: Machine, timer: Callable[[], str]) -> None:
     assert timer().startswith(f"{TIMER} is installed")
     assert timer().startswith(f"{TIMER} runs already; nothing was done")

@@ -126,6 +126,7 @@ def test_what_nobody_took_is_told_at_the_next_look_and_then_no_more(
     inbox.box.refuses = False
     assert timer.look(NOW + MINUTE)
     assert inbox.subjects() == ["etl-orders is down"]
+    assert timer.log[-1].endswith("told: dead")
     assert timer.look(NOW + 2 * MINUTE)
     assert inbox.subjects() == []
 
@@ -183,6 +184,7 @@ def test_a_broken_pipeline_and_a_sink_that_is_down_leave_the_others_alone(
     told = "\n".join(timer.log)
     assert "broken: first look -> failing: config.yaml or .env cannot be taken" in told
     assert "away: first look -> failing: the ledger cannot be read" in told
+    assert "sink: connecting to 127.0.0.1:1/" in told
     assert "3 pipelines: 2 failing (away, broken), 1 dead (sick)" in told
 
 

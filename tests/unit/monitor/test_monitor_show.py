@@ -64,6 +64,13 @@ def test_who_needs_somebody_stands_first_and_says_what_to_do() -> None:
     assert lines[0].endswith("3 pipelines: 1 ok, 1 failing, 1 dead")
 
 
+def test_what_has_one_reason_is_told_once() -> None:
+    away = [look(f"p{number:02}", Health("failing", "no sink", f"`check p{number:02}`")) for number in range(40)]
+    lines = shown([*away, look("other", Health("failing", "no key"))])
+    assert "p00, p01, p02, p03, p04, p05 and 34 more are failing" in lines
+    assert (lines.count("  no sink"), lines.count("  -> `check p00`"), lines.count("  no key")) == (1, 1, 1)
+
+
 def test_where_the_terminal_is_low_those_that_are_well_give_way() -> None:
     looks = [look(f"p{number:02}", Health("ok", "well")) for number in range(40)] + [look("sick", FAILING)]
     lines = shown(looks, height=30)
