@@ -66,7 +66,8 @@ def after_telling(made: Change, outcome: Outcome) -> Remembered:
     """What to remember when it was tried to tell it."""
     if outcome == "refused":
         return made.after
-    return replace(made.after, told=made.reason != "recovery", owed=False)
+    told = made.reason != "recovery" and (made.after.told or outcome == "told")
+    return replace(made.after, told=told, owed=False)
 
 
 def is_summary_due(last: datetime | None, now: datetime) -> bool:

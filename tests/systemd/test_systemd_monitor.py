@@ -236,21 +236,22 @@ def test_40_pipelines_are_looked_at_in_about_a_second(
     for _ in range(40):
         pipeline = told(new_pipeline(), mails, sink)
     assert machine.manage("start", pipeline.name).code == 0
+    found = json.loads(machine.monitor("--json").out)
+    assert (len(found["pipelines"]), found["well"], found["problems"]) == (40, True, [])
+    looked, listed = fastest(lambda: machine.monitor("--json"), 1.2), fastest(lambda: machine.manage("list"), 1)
+    print(f"monitor-pipelines {looked:.2f} s, manage-pipeline list {listed:.2f} s")
+
+
+def fastest(command: Callable[[], Done], wanted_s: float) -> float:
+    """Seconds of the first that is fast enough, while others may keep this host busy."""
     times = []
-    for _ in range(3):
+    for _ in range(10):
         began = time.monotonic()
-        done = machine.monitor("--json")
+        assert command().code == 0
         times.append(time.monotonic() - began)
-    found = json.loads(done.out)
-    assert (done.code, len(found["pipelines"]), found["problems"]) == (0, 40, [])
-    assert min(times) < 1.5, times
-    listed = []
-    for _ in range(3):
-        began = time.monotonic()
-        assert machine.manage("list", "--json").code == 0
-        listed.append(time.monotonic() - began)
-    assert min(listed) < 1, listed
-    print(f"monitor-pipelines {min(times):.2f} s, manage-pipeline list {min(listed):.2f} s")
+        if times[-1] < wanted_s:
+            return times[-1]
+    pytest.fail(f"takes {times} s")
 
 
 def test_watch_ends_quietly_at_ctrl_c(pipeline: Pipeline, machine: Machine) -> None:

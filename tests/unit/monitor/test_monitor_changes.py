@@ -53,6 +53,11 @@ def test_what_was_refused_is_owed_until_it_is_taken_or_has_passed() -> None:
     assert told(["dead", "stalled", "stalled"], ["refused", "told"]) == ["dead", "stalled", None]
 
 
+def test_the_end_of_what_nobody_wanted_to_know_is_no_news() -> None:
+    assert told(["dead", "ok"], ["unwanted"]) == ["dead", None]
+    assert told(["dead", "late", "ok"], ["told", "unwanted"]) == ["dead", "missed", "recovery"]
+
+
 states: st.SearchStrategy[State] = st.sampled_from(STATES)
 
 
