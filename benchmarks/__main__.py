@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -51,6 +52,7 @@ class Measured:
 def main() -> None:
     """Parse, start, measure, print."""
     options = _options()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # what it started ends with it
     rows = {table: int(count) for table, _, count in (part.partition("=") for part in options.rows.split(","))}
     with ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="etl-bench-", dir="/var/tmp")))
@@ -194,15 +196,11 @@ def _postgres(directory: Path, port: int) -> Iterator[PostgresServer]:
 def _standins(directory: Path, rows: str) -> Iterator[list[str]]:
     ports = free_ports(4)
     environment = {**os.environ, "STANDIN_PASSWORD": LOGIN[1], "BENCH_ROWS": rows}
-    servers = []
-    for port in ports:
-        command = [sys.executable, "-m", "etl_cli.sandbox.standin", "--port", str(port), "--database", "sourcedb"]
-        command += ["--user", LOGIN[0], "--load", "benchmarks.standin_data:fill"]
-        log = (directory / f"standin-{port}.log").open("w")
-        servers.append(subprocess.Popen(command, stdout=log, stderr=log, env=environment))
+    servers: list[subprocess.Popen[bytes]] = []
     try:
-        for port in ports:
-            _wait_for(port)
+        for port in ports:  # one after the other: while it fills its tables each needs several times their size
+            servers.append(_standin(port, directory, environment))
+            _wait_for(port, servers[-1])
         yield [f"127.0.0.1:{port}" for port in ports]
     finally:
         for server in servers:
@@ -211,12 +209,21 @@ def _standins(directory: Path, rows: str) -> Iterator[list[str]]:
             server.wait()
 
 
-def _wait_for(port: int) -> None:
+def _standin(port: int, directory: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-m", "etl_cli.sandbox.standin", "--port", str(port), "--database", "sourcedb"]
+    command += ["--user", LOGIN[0], "--load", "benchmarks.standin_data:fill"]
+    with (directory / f"standin-{port}.log").open("w") as log:
+        return subprocess.Popen(command, stdout=log, stderr=log, env=environment)
+
+
+def _wait_for(port: int, server: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
                 return
+        if server.poll() is not None:
+            raise SystemExit(f"the stand-in on port {port} ended with {server.returncode}: is there memory enough?")
         time.sleep(0.2)
     raise SystemExit(f"the stand-in on port {port} did not start within {START_TIMEOUT_S} s")
 

@@ -52,6 +52,8 @@ def _obstacle(config: Config, fingerprint: str, last: PastRun) -> str:
         return "its configuration or the source's tables have changed since"
     if last.age_s > config.resume_within:
         return f"it ended more than {format_duration(config.resume_within)} ago"
-    if last.state == "interrupted" and last.attempt > config.max_resumptions:
-        return f"it was resumed {config.max_resumptions} times"
+    if config.max_resumptions == 0:
+        return "max_resumptions is 0"
+    if last.state == "interrupted" and last.barren > config.max_resumptions:
+        return f"{last.barren} of its attempts have committed nothing (max_resumptions: {config.max_resumptions})"
     return ""

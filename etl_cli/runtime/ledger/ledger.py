@@ -49,6 +49,8 @@ class PastRun:
     partial: bool
     resumable: bool
     age_s: float
+    barren: int = 1
+    """How many of its attempts have committed nothing."""
 
 
 @dataclass(frozen=True)
@@ -146,7 +148,8 @@ class Ledger:
         """The pipeline's newest run, of those that began."""
         row = self._connection.execute(
             "SELECT run_id, state, attempt, fingerprint, partial, resumable,"
-            " extract(epoch FROM clock_timestamp() - coalesce(finalized_at, heartbeat_at))::float8"
+            " extract(epoch FROM clock_timestamp() - coalesce(finalized_at, heartbeat_at))::float8,"
+            " attempt - (SELECT count(DISTINCT c.attempt) FROM etl.chunks AS c WHERE c.run_id = runs.run_id)::int"
             " FROM etl.runs WHERE pipeline = %s AND fingerprint IS NOT NULL ORDER BY run_id DESC LIMIT 1",
             [pipeline],
         ).fetchone()

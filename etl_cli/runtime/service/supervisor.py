@@ -247,7 +247,7 @@ class Supervisor:
                 and last.state == "interrupted"
                 and not last.partial
                 and last.age_s < self._config.resume_within
-                and last.attempt <= self._config.max_resumptions
+                and last.barren <= self._config.max_resumptions
                 and not running(connection, self._config.name)
             )
 

@@ -81,10 +81,15 @@ def _against_merge(plan: TablePlan, target: Target) -> str:
     """A merge finds each row by its key: without an index it would read the target once for every chunk."""
     if not plan.key:
         return ""
-    unique = [c.columns for c in target.constraints if c.own and c.kind in ("p", "u")]
-    if any(set(columns) == set(plan.key) for columns in unique):
+    fitting = [c for c in target.constraints if c.own and c.kind in ("p", "u") and set(c.columns) == set(plan.key)]
+    if any(not constraint.deferrable for constraint in fitting):
         return ""
     columns = ", ".join(plan.key)
+    if fitting:
+        return (
+            f"{plan.target}: {fitting[0].name} is deferrable, so rows cannot be matched by it: make it anew without "
+            "DEFERRABLE, or add another unique constraint"
+        )
     return (
         f"{plan.target} has no primary key or unique constraint on ({columns}): "
         f"ALTER TABLE {plan.target} ADD PRIMARY KEY ({columns})"

@@ -26,6 +26,8 @@ _REMEDIES = {
     "53100": "free disk space on the sink",
     "57P03": "wait until it is up",
     "53300": "lower parallelism, or raise max_connections of the server",
+    "23505": "another row has that value in a unique column; where such values change places between rows, use mode "
+    "sync, which applies all changes at once",
     "55P03": "another session holds a lock on the table",
     "57014": "the statement was cancelled",
     "57P01": "the connection was ended by an administrator or by another attempt",

@@ -33,6 +33,7 @@ class TargetConstraint:
     has_settings: bool = False
     comment: str | None = None
     index_comment: str | None = None
+    deferrable: bool = False
 
 
 @dataclass(frozen=True)

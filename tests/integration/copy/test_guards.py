@@ -177,3 +177,33 @@ def test_reference_systems_do_not_mix_over_runs(shards: Shards, sink: SinkDataba
     with pytest.raises(EtlError, match="mixes the reference systems 4258, 4326"):
         directory.run()
     assert rows_of(sink, "SELECT count(*) FROM orders") == [(4,)]
+
+
+def test_a_deferrable_key_is_refused_before_anything_is_read(
+    filled: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    with sink.open() as connection:
+        connection.execute("CREATE TABLE orders (id int, note text, shard text, PRIMARY KEY (id, shard) DEFERRABLE)")
+    done = pipeline({"source": "dbo.orders", "mode": "upsert", "cursor": "id"}).cli("run")
+    assert done.code == 1
+    assert "orders_pkey is deferrable" in done.err
+    assert rows_of(sink, "SELECT count(*) FROM orders") == [(0,)]
+
+
+def test_values_of_a_unique_column_that_change_places_between_chunks_fail_with_what_to_do(
+    filled: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    """Nothing of the chunk arrives; mode sync brings it about."""
+    rows = "SELECT shard, id, updated_at FROM orders ORDER BY 1, 2"
+    upsert = pipeline({"source": "dbo.orders", "mode": "upsert", "cursor": "id", "chunk_rows": 1})
+    upsert.run()
+    with sink.open() as connection:
+        connection.execute("ALTER TABLE orders ADD CONSTRAINT one_moment UNIQUE (updated_at, shard)")
+    before = rows_of(sink, rows)
+    for number, other in ((0, 1), (1, 0)):
+        filled.execute(f"UPDATE dbo.orders SET updated_at = {moment(other)} WHERE id = {number}")
+    done = upsert.cli("run", "--full")
+    assert (done.code, "one_moment" in done.err, "use mode sync" in done.err) == (1, True, True), done.err
+    assert rows_of(sink, rows) == before
+    pipeline({"source": "dbo.orders", "mode": "sync"}).run()
+    assert rows_of(sink, rows) != before

@@ -35,6 +35,7 @@ def run_once(sink: SinkDatabase, answers: int) -> None:
 def test_a_failure_is_told_once_after_the_final_attempt_and_the_recovery_once(
     shards: Shards, sink: SinkDatabase, pipeline: Make, mail: Mailbox
 ) -> None:
+    """Trap 26."""
     shards.execute(TABLE)
     shards[1].execute(NUL)
     directory = pipeline({"source": "dbo.orders"}, error_handling=QUICK, alerts={"urls": [mail.url]})

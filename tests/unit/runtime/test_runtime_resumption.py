@@ -68,11 +68,11 @@ def test_a_run_is_resumed_in_time(last: PastRun) -> None:
 
 
 def test_nothing_resumes_for_ever() -> None:
-    assert begun(replace(INTERRUPTED, attempt=2), max_resumptions=2).how == "resume"
-    often = begun(replace(INTERRUPTED, attempt=3), max_resumptions=2)
+    assert begun(replace(INTERRUPTED, attempt=9, barren=2), max_resumptions=2).how == "resume"
+    often = begun(replace(INTERRUPTED, attempt=9, barren=3), max_resumptions=2)
     assert (often.how, often.note) == (
         "anew",
-        "run 7 cannot be resumed: it was resumed 2 times; this run starts anew",
+        "run 7 cannot be resumed: 3 of its attempts have committed nothing (max_resumptions: 2); this run starts anew",
     )
     assert begun(INTERRUPTED, max_resumptions=0).how == "anew"
 

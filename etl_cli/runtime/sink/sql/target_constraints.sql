@@ -9,7 +9,8 @@ SELECT k.conname::text,
             FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
             WHERE i.indexrelid = k.conindid AND k.conrelid = %(oid)s), false) AS has_settings,
        obj_description(k.oid, 'pg_constraint') AS comment,
-       CASE WHEN k.conrelid = %(oid)s THEN obj_description(k.conindid, 'pg_class') END AS index_comment
+       CASE WHEN k.conrelid = %(oid)s THEN obj_description(k.conindid, 'pg_class') END AS index_comment,
+       k.condeferrable AS deferrable
 FROM pg_constraint AS k
 WHERE (k.conrelid = %(oid)s OR k.confrelid = %(oid)s) AND k.contype <> 'n'
 ORDER BY k.conname
