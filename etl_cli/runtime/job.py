@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.ledger.ledger import TaskId
@@ -52,6 +53,8 @@ class Job:
     window: Window = ALL_ROWS
     watermark: WatermarkMove | None = None
     max_rows_per_s: float | None = None
+    program: Path | None = None
+    """The directory of the etl.py that changes the rows on their way; None = they stay as they are."""
 
 
 @dataclass(frozen=True)

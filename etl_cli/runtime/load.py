@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import psycopg
@@ -51,10 +51,18 @@ class _Writer:
         """What the chunk holds so far."""
         return Held(self.rows_read, self.rows, self.bytes, len(self.rejects), self.counts)
 
-    def add(self, batch: pa.RecordBatch, last_key: str | None = None) -> None:
-        """Encode and send a batch that ends at `last_key`."""
-        self._send(batch)
-        self.rows_read += batch.num_rows
+    def add(
+        self,
+        batch: pa.RecordBatch,
+        last_key: str | None = None,
+        read: int | None = None,
+        rejects: Sequence[Reject] = (),
+    ) -> None:
+        """Encode and send a batch that was `read` rows and ends at `last_key`; some of them may be bad already."""
+        if batch.num_rows:
+            self._send(batch)
+        self.rejects += rejects
+        self.rows_read += batch.num_rows if read is None else read
         self.last_key = last_key
 
     def end(self) -> None:

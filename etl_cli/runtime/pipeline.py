@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 if TYPE_CHECKING:
     from etl_cli.runtime.config import Config
+    from etl_cli.runtime.program.declared import Declared, Frame, Kind
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Pipeline:
@@ -15,6 +19,13 @@ class Pipeline:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+
+    @cached_property
+    def declared(self) -> Declared:
+        """What etl.py declares."""
+        from etl_cli.runtime.program.declared import Declared
+
+        return Declared()
 
     @classmethod
     def load(cls, file: str) -> Pipeline:
@@ -27,6 +38,53 @@ class Pipeline:
         from etl_cli.runtime.config import load_config
 
         return load_config(self.directory)
+
+    def transform(self, table: str, *, as_: Frame = "arrow") -> Callable[[F], F]:
+        """Pass the table's batches through a function: it takes an Arrow record batch and gives one back.
+
+        With `as_` it takes and gives a frame of polars or pandas instead, where that is installed. It is called with
+        an empty batch before a run: what columns it gives back are the target's.
+        """
+        return self._declaring("transform", table, as_=as_)
+
+    def map(
+        self,
+        table: str,
+        *,
+        columns: Mapping[str, str | None] | None = None,
+        key: Sequence[str] = (),
+        model: Any = None,
+    ) -> Callable[[F], F]:
+        """Pass the table's rows through a function: it takes a dict and gives one back, None to drop it, or a list.
+
+        `columns` names the columns that it adds with their Postgres types, and with None those that it takes away.
+        `key` is the target's, where rows become several. With `model` it takes an instance of that pydantic class;
+        rows that do not fit follow `on_bad_row`.
+        """
+        return self._declaring("map", table, columns=columns or {}, key=key, model=model)
+
+    def filter(self, table: str, *, model: Any = None) -> Callable[[F], F]:
+        """Keep the table's rows for which a function is true."""
+        return self._declaring("filter", table, model=model)
+
+    def model(self, table: str, model: Any) -> None:
+        """Check the table's rows with a pydantic class; those that do not fit follow `on_bad_row`."""
+        from etl_cli.runtime.program.declared import Change
+
+        self.declared.add(Change("model", table, getattr(model, "__name__", "model"), lambda row: row, model=model))
+
+    def _declaring(self, kind: Kind, table: str, **settings: Any) -> Callable[[F], F]:
+        from etl_cli.runtime.errors import ConfigError
+        from etl_cli.runtime.program.declared import Change
+
+        if not isinstance(table, str):
+            raise ConfigError(f"@pipeline.{kind} wants a table's name", f'write @pipeline.{kind}("dbo.orders")')
+
+        def declare(function: F) -> F:
+            self.declared.add(Change(kind, table, getattr(function, "__name__", "function"), function, **settings))
+            return function
+
+        return declare
 
     def main(self) -> NoReturn:
         """Run the command that the program was called with: `python etl.py check`."""

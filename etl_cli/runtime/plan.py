@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 LINEAGE = {"_etl_run_id": "bigint", "_etl_loaded_at": "timestamp with time zone"}
 """The columns that tell which run brought a row, and when."""
@@ -72,6 +72,10 @@ class TablePlan:
     lineage: bool = False
     comment: str | None = None
     row_estimates: Mapping[str, int | None] = field(default_factory=dict)
+    reads: tuple[ColumnPlan, ...] = ()
+    """The columns that are read, where etl.py makes others of them; () = those that are written."""
+    reads_key: tuple[str, ...] = ()
+    """The key of the rows that are read, where `reads` is given."""
 
     @property
     def source(self) -> str:
@@ -82,6 +86,13 @@ class TablePlan:
     def target(self) -> str:
         """`schema.table` in the sink."""
         return f"{self.target_schema}.{self.target_name}"
+
+    @property
+    def reading(self) -> TablePlan:
+        """The same table as its source has it."""
+        if not self.reads:
+            return self
+        return replace(self, columns=self.reads, key=self.reads_key, reads=(), reads_key=())
 
     @property
     def incremental(self) -> bool:

@@ -17,6 +17,8 @@ from etl_cli.runtime.names import quote_sink, quote_text
 from etl_cli.runtime.pending import refused
 from etl_cli.runtime.plan import Plan, TablePlan
 from etl_cli.runtime.planner import make_plan
+from etl_cli.runtime.program.declared import Change
+from etl_cli.runtime.program.importing import declared_in
 from etl_cli.runtime.request import EVERYTHING, Request
 from etl_cli.runtime.sink.apply import Apply, decide
 from etl_cli.runtime.sink.connect import Sink, SinkConnection
@@ -113,6 +115,7 @@ def resolve(
         request=request,
     )
     tables = []
+    plan = with_changes(config, plan, problems, part=bool(request.tables))
     for wanted in plan.tables:
         table = _resolved(config, wanted, connection, request, watermarks, plan.shards)
         problems += [text for text in (table.loading.problem, table.apply.problem) if text]
@@ -120,6 +123,34 @@ def resolve(
         tables.append(table)
     problems += refused(config)
     return Resolved(config.name, plan.shards, tuple(tables), tuple(catalogues), problems, notes)
+
+
+def with_changes(config: Config, plan: Plan, problems: list[str], *, part: bool = False) -> Plan:
+    """The tables as etl.py makes them; what cannot be is a problem. A `part` has not all tables."""
+    if config.directory is None:
+        return plan
+    try:
+        declared = declared_in(config.directory)
+    except EtlError as error:
+        problems.append(str(error))
+        return plan
+    if not part:
+        problems += declared.unknown_tables([table.source for table in plan.tables])
+    tables = []
+    for table in plan.tables:
+        changes = declared.of_table(table.source)
+        try:
+            tables.append(changed_by(changes, table) if changes else table)
+        except EtlError as error:
+            problems.append(str(error))
+    return replace(plan, tables=tuple(tables))
+
+
+def changed_by(changes: Sequence[Change], table: TablePlan) -> TablePlan:
+    """The table with the columns that come out of the changes; Arrow is imported only where there are some."""
+    from etl_cli.runtime.program.shapes import changed
+
+    return changed(table, changes)
 
 
 def _resolved(

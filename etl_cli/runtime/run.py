@@ -77,6 +77,7 @@ def run_pipeline(config: Config, progress: Progress, request: Request = EVERYTHI
             shards=len(whole.source.shards),
             streams=config.parallelism.streams_per_shard,
             by_condition=request.where is not None,
+            program=config.directory,
         )
         name_session(connection, facts.application)
         run = _Run(config, request, resolved, ledger, connection, progress, facts, begun.tasks, marks)

@@ -29,6 +29,7 @@ from etl_cli.runtime.load import ChunkLoader
 from etl_cli.runtime.load import is_transient as is_transient_in_sink
 from etl_cli.runtime.lookback import is_higher
 from etl_cli.runtime.patience import patience
+from etl_cli.runtime.program.passage import Passage
 from etl_cli.runtime.progress import Moved
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, name_session
 from etl_cli.runtime.sink.destination import OPERATION
@@ -89,7 +90,8 @@ class _Stream:
 
     def __init__(self, job: Job, watcher: Watcher, connections: Connections) -> None:
         self._job = job
-        self._plan = job.plan
+        self._plan = job.plan.reading
+        self._passage = _passage_of(job)
         self._watcher = watcher
         self._connections = connections
         self._surrogates = SurrogateCheck(job.shard, job.plan)
@@ -147,6 +149,8 @@ class _Stream:
         stripped = ", ".join(f"{column} {count}" for column, count in self._encoder.findings.stripped.items())
         if stripped:
             self._notes.append(f"U+0000 was stripped from values of: {stripped}")
+        if self._passage is not None and self._passage.note:
+            self._notes.append(self._passage.note)
         moved = self._clock.moved(self._committed.held)
         held = self._committed.held
         passed_over = held.rows - held.counts.inserted
@@ -169,7 +173,7 @@ class _Stream:
                 lambda c: name_session(c, job.application),
             )
         )
-        loader = ChunkLoader(sink, self._plan, job.destination, self._encoder, self._clock.encoding)
+        loader = ChunkLoader(sink, job.plan, job.destination, self._encoder, self._clock.encoding)
         self._committed = so_far = committed(sink, job.task, job.stream)
         if so_far.chunks and not self._plan.key:
             self._count_again(so_far)
@@ -208,7 +212,9 @@ class _Stream:
         chunk = ChunkId(self._job.task, self._job.stream, after_key, so_far.chunks)
         with self._clock.loading(), part.loader.chunk(chunk, self._job.attempt, self._settled) as writer:
             while batch is not None:
-                writer.add(batch, self._last_key(batch))
+                with self._clock.encoding():
+                    came, rejects = self._passage.apply(batch) if self._passage else (batch, ())
+                writer.add(came, self._last_key(batch), read=batch.num_rows, rejects=rejects)
                 part.read += batch.num_rows
                 self._watcher.moved(self._clock.moved(so_far.held + writer.held))
                 batch = self._next(part, writer.held)
@@ -350,6 +356,13 @@ class _Part:
     expected: int | None
     sums_before: Sums | None
     read: int = 0
+
+
+def _passage_of(job: Job) -> Passage | None:
+    """The way through etl.py, for a table that it changes."""
+    if job.program is None:
+        return None
+    return Passage(job.program, job.plan, job.shard.name)
 
 
 def _after(window: Window, so_far: Committed) -> Window:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -90,6 +91,8 @@ class RunFacts:
     shards: int
     streams: int
     by_condition: bool
+    program: Path | None = None
+    """The pipeline's directory, where the workers find its etl.py."""
 
     @property
     def application(self) -> str:
@@ -179,6 +182,7 @@ class TableRun:
                     window=window,
                     watermark=self._watermark_of(task),
                     max_rows_per_s=limit / self._facts.streams if limit else None,
+                    program=self._facts.program if self.plan.reads else None,
                 )
 
     def stream_done(self, shard: str, stream: int, result: Result) -> TaskRun | None:

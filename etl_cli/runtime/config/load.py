@@ -43,7 +43,7 @@ def load_config(directory: Path, environment: Mapping[str, str] | None = None) -
     if problems:
         raise _error(path, problems)
     try:
-        return Config.model_validate(filled)
+        return Config.model_validate(filled).read_from(directory)
     except ValidationError as error:
         raise _error(path, _described(error.errors(), lines)) from None
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import re
+from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -12,6 +13,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PrivateAttr,
     SecretStr,
     WithJsonSchema,
     field_validator,
@@ -284,6 +286,17 @@ class Config(_Section):
     alerts: Alerts = Alerts()
     health: Health = Health()
     logging: Logging = Logging()
+    _directory: Path | None = PrivateAttr(default=None)
+
+    @property
+    def directory(self) -> Path | None:
+        """Where it was read from; None for one that was made in a program."""
+        return self._directory
+
+    def read_from(self, directory: Path) -> Config:
+        """The same, which remembers where it was read from."""
+        self._directory = directory
+        return self
 
     @model_validator(mode="before")
     @classmethod

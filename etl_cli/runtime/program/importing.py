@@ -1,0 +1,52 @@
+"""Imports a pipeline's etl.py, once a process, and gives what it declares."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+import traceback
+from functools import cache
+from pathlib import Path
+
+from etl_cli.runtime.errors import ConfigError
+from etl_cli.runtime.pipeline import Pipeline
+from etl_cli.runtime.program.declared import Declared
+
+PROGRAM = "etl.py"
+
+
+def declared_in(directory: Path) -> Declared:
+    """What the etl.py in `directory` declares; nothing where there is none.
+
+    Raises ConfigError that names file and line where it cannot be imported.
+    """
+    return _declared(directory.resolve())
+
+
+@cache
+def _declared(directory: Path) -> Declared:
+    file = directory / PROGRAM
+    if not file.is_file():
+        return Declared()
+    name = f"etl_program_{abs(hash(directory))}"
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    sys.path.insert(0, str(directory))  # its own modules lie beside it
+    try:
+        spec.loader.exec_module(module)
+    except ConfigError:
+        raise
+    except Exception as error:
+        place = next((f for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(file)), None)
+        line = f", line {place.lineno}" if place else ""
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        raise ConfigError(f"{file}{line}: {told}", "correct it; python etl.py check tells whether it loads") from error
+    finally:
+        sys.path.remove(str(directory))
+    found = [value for value in vars(module).values() if isinstance(value, Pipeline)]
+    if not found:
+        raise ConfigError(f"{file} has no pipeline", "begin it with: pipeline = Pipeline.load(__file__)")
+    return found[0].declared
