@@ -51,6 +51,7 @@ setup_prod_venv() {
     ensure_venv "$PROD_VENV"
     install_once "$PROD_VENV" "$(fingerprint pyproject.toml constraints.txt README.md etl_cli templates)" "$REPOSITORY"
     link_command manage-pipeline
+    link_command monitor-pipelines
     link_command etl-cli
     can_run "$PROD_VENV/bin/python" || fail "user $PROD_USER cannot run $PROD_VENV/bin/python, which is made of \
 $("$PROD_VENV/bin/python" -c 'import sys; print(sys.base_prefix)'); remove $PROD_VENV and repeat with PYTHON=/usr/bin/python3"

@@ -1,6 +1,5 @@
 """`manage-pipeline`: a pipeline as a service of this host."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from etl_cli.cli.host import errors_of_host
 from etl_cli.runtime import commands
-from etl_cli.runtime.commands import AsJson, Debug, Yes, confirm, errors_as_lines, pipeline_at, print_json
+from etl_cli.runtime.commands import AsJson, Debug, Yes, confirm, pipeline_at, print_json
 
 app = typer.Typer(
     help="Pipelines as services of this host: start, stop, look, schedule.",
@@ -19,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-HOST_HOME = Path("/etc/etl")
+_PROGRAM = "manage-pipeline"
 
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The pipeline's name, or the path of its directory.")]
 User = Annotated[bool, typer.Option("--user", help="A service of this user, without root.")]
@@ -29,16 +29,12 @@ Force = Annotated[bool, typer.Option("--force", help="Write the unit anew, even 
 @app.command("list")
 def list_(user: User = False, as_json: AsJson = False, debug: Debug = False) -> None:
     """Show every pipeline: state, last run, rows, next run."""
-    with _errors(debug):
+    with errors_of_host(_PROGRAM, debug):
         from etl_cli.cli.manage_show import overview_data, print_overviews
-        from etl_cli.runtime.errors import UsageError
-        from etl_cli.runtime.locate import find_home
+        from etl_cli.runtime.locate import all_pipelines
         from etl_cli.systemd.overview import list_pipelines, now_utc
 
-        home = find_home()
-        if home is None:
-            raise UsageError("no directory `pipelines` here or above", "change to one that has it, or set ETL_HOME")
-        directories = sorted(path.parent for path in (home / "pipelines").glob("*/config.yaml"))
+        _, directories = all_pipelines()
         overviews = list_pipelines(directories, user=user, now=now_utc())
         if as_json:
             print_json([overview_data(overview) for overview in overviews])
@@ -163,6 +159,22 @@ def schedule(
             print_schedule(config, due, said)
 
 
+@app.command("test-alert")
+def try_alerts(name: Name, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Send a test alert to every URL of alerts.urls, and say which took it."""
+    with _pipeline(name, debug) as directory:
+        from etl_cli.cli.manage_show import print_deliveries
+        from etl_cli.monitor.trial import send_test_alert
+
+        deliveries = send_test_alert(directory)
+        if as_json:
+            print_json([{"url": one.where, "taken": not one.problem, "problem": one.problem} for one in deliveries])
+        else:
+            print_deliveries(deliveries)
+        if any(one.problem for one in deliveries):
+            raise typer.Exit(1)
+
+
 @app.command()
 def delete(
     name: Name,
@@ -222,20 +234,8 @@ def run(
 
 
 @contextmanager
-def _errors(debug: bool) -> Iterator[None]:
-    """Errors as lines of this command; without `pipelines/` here or above the host's own are meant."""
-    from etl_cli.runtime.locate import find_home
-
-    commands.PROGRAM[0] = "manage-pipeline"
-    if find_home() is None and (HOST_HOME / "pipelines").is_dir():
-        os.environ["ETL_HOME"] = str(HOST_HOME)
-    with errors_as_lines(debug):
-        yield
-
-
-@contextmanager
 def _pipeline(name: str, debug: bool) -> Iterator[Path]:
-    with _errors(debug), pipeline_at(name, debug) as directory:
+    with errors_of_host(_PROGRAM, debug), pipeline_at(name, debug) as directory:
         yield directory
 
 
@@ -247,3 +247,7 @@ def _say(lines: list[str]) -> None:
 def main() -> None:
     """Entry point of the command `manage-pipeline`."""
     app(prog_name="manage-pipeline")
+
+
+if __name__ == "__main__":
+    main()

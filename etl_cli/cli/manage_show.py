@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from etl_cli.runtime.alerts import Delivery
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.display.figures import count, duration, megabytes
 from etl_cli.runtime.ledger.history import RunRow
@@ -158,6 +159,12 @@ def schedule_text(config: Config) -> str:
         return "no schedule: runs by hand only"
     entries = [config.schedule] if isinstance(config.schedule, str) else [entry.at for entry in config.schedule]
     return f"{' and '.join(entries)}, time zone {config.timezone}"
+
+
+def print_deliveries(deliveries: Sequence[Delivery]) -> None:
+    """A line for each URL."""
+    for one in deliveries:
+        print(f"{one.where}: not taken: {one.problem}" if one.problem else f"{one.where}: taken")
 
 
 def print_entry(entry: Entry, *, as_json: bool) -> None:

@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 import logging
 import socket
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from typing import Any, Literal, get_args
 
 from tenacity import RetryError, Retrying, retry_if_result, stop_after_attempt, wait_exponential
 
-from etl_cli.runtime.config.model import Config
+from etl_cli.runtime.config.model import Alerts, Config
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.redact import redact, secrets_in
 
-Reason = Literal["failure", "recovery", "missed", "dead", "stalled"]
+Reason = Literal["failure", "recovery", "missed", "dead", "stalled", "test"]
 REASONS: tuple[Reason, ...] = get_args(Reason)
 
 _TRIES = 3
@@ -29,6 +31,7 @@ _SUBJECTS: dict[Reason, str] = {
     "missed": "missed its time",
     "dead": "is down",
     "stalled": "is stuck",
+    "test": "tries its alerts",
 }
 
 
@@ -80,6 +83,17 @@ def wants(config: Config, reason: Reason) -> bool:
     return bool(config.alerts.urls) and reason in config.alerts.on
 
 
+@dataclass(frozen=True)
+class Delivery:
+    """Whether one service took an alert: `problem` is empty where it did.
+
+    `where` names its place in config.yaml and its kind, never the URL, which may hold a password.
+    """
+
+    where: str
+    problem: str = ""
+
+
 def unknown_urls(config: Config) -> list[str]:
     """A line for each URL of `alerts.urls` that Apprise does not know; a URL itself is never shown."""
     if not config.alerts.urls:
@@ -97,31 +111,35 @@ def unknown_urls(config: Config) -> list[str]:
 def send(config: Config, alert: Alert) -> None:
     """Send it to every URL of `alerts.urls`; those that refuse it are tried again.
 
-    Raises EtlError that names the services (never their URLs, which hold passwords) that did not take it.
+    Raises EtlError that names the services that did not take it.
     """
-    failed = []
-    for number, url in enumerate(config.alerts.urls, start=1):
-        why = _sent(url.get_secret_value(), alert)
-        if why is not None:
-            scheme = url.get_secret_value().partition(":")[0]
-            failed.append(f"alerts.urls[{number - 1}] ({scheme}): {redact(why, secrets_in(config))}")
+    deliveries = deliver(config.alerts, alert, secrets_in(config))
+    failed = [f"{delivery.where}: {delivery.problem}" for delivery in deliveries if delivery.problem]
     if failed:
         raise EtlError(f"the alert was not sent: {'; '.join(failed)}", "try it with manage-pipeline test-alert")
+
+
+def deliver(alerts: Alerts, alert: Alert, secrets: set[str]) -> list[Delivery]:
+    """The same, and what became of each, with `secrets` taken out."""
+    deliveries = []
+    for number, secret in enumerate(alerts.urls):
+        url = secret.get_secret_value()
+        where = f"alerts.urls[{number}] ({url.partition(':')[0]})"
+        deliveries.append(Delivery(where, redact(_sent(url, alert) or "", secrets)))
+    return deliveries
 
 
 def _sent(url: str, alert: Alert) -> str | None:
     """None where the service took it, else what it said."""
     from apprise import Apprise, NotifyFormat, NotifyType
 
-    kinds = {"recovery": NotifyType.SUCCESS, "missed": NotifyType.WARNING}
+    kinds = {"recovery": NotifyType.SUCCESS, "missed": NotifyType.WARNING, "test": NotifyType.INFO}
     service = Apprise()
     if not service.add(url):
         return "not a URL that Apprise knows"
-    said = _Said()
-    logger = logging.getLogger("apprise")
-    logger.addHandler(said)
-    level, logger.propagate = logger.level, False
-    logger.setLevel(logging.DEBUG)
+    _listen()
+    said: dict[str, None] = {}
+    before = _SAID.set(said)
     tries = Retrying(
         stop=stop_after_attempt(_TRIES), wait=wait_exponential(max=10), retry=retry_if_result(lambda took: not took)
     )
@@ -129,28 +147,33 @@ def _sent(url: str, alert: Alert) -> str | None:
     try:
         tries(service.notify, title=alert.title, body=alert.body, notify_type=kind, body_format=text)
     except RetryError:
-        return said.last or "it did not take it"
+        return " ".join(list(said)[-2:]) or "it did not take it"
     finally:
-        logger.removeHandler(said)
-        logger.setLevel(level)
+        _SAID.reset(before)
     return None
 
 
-class _Said(logging.Handler):
+_SAID: ContextVar[dict[str, None] | None] = ContextVar("said", default=None)
+"""What was said of the alert that is being sent; Apprise's threads inherit it, other alerts have their own."""
+
+
+@cache
+def _listen() -> None:
+    """Hear what Apprise says from now on; nobody else does."""
+    logger = logging.getLogger("apprise")
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG)
+    logger.addHandler(_Listener())
+
+
+class _Listener(logging.Handler):
     """Keeps what Apprise said of a failure, of which it gives back no more than that there was one.
 
     The reason itself it tells to debuggers only: "Socket Exception: ...".
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._lines: dict[str, None] = {}
-
-    @property
-    def last(self) -> str:
-        return " ".join(list(self._lines)[-2:])
-
     def emit(self, record: logging.LogRecord) -> None:
+        said = _SAID.get()
         line = " ".join(record.getMessage().split())
-        if record.levelno >= logging.WARNING or "Exception" in line:
-            self._lines[line] = None
+        if said is not None and (record.levelno >= logging.WARNING or "Exception" in line):
+            said[line] = None

@@ -2,15 +2,17 @@
 
 The first rule that holds decides:
 
-1. `dead`: the service does not run, whether it failed, ended or was stopped.
-2. `silent`: it runs, but it or its run at work has given no sign for longer than it may.
-3. `failing`: the ledger cannot be read; the last run that ended failed (also while it is tried again); or a run was
+1. `stopped`: somebody stopped the service, or it was never installed or started.
+2. `dead`: nobody did, and yet it is down, waits to be restarted, or is restarted again and again.
+3. `stalled`: it runs, but it or its run at work has given no sign for longer than it may.
+4. `failing`: the ledger cannot be read; the last run that ended failed (also while it is tried again); or a run was
    interrupted and is not resumed.
-4. `late`: a slot that came due while the service was up has no run, and none was at work then.
-5. `never ran`: there is no history, and no slot was missed.
-6. `healthy`: the last run ended well, or the first is at work.
+5. `late`: a slot that came due while the service was up has no run, and none was at work then.
+6. `running`: a run is at work.
+7. `ok`: the last run ended well, or none was due yet.
 
-Slots from before the service started are not missed: `catchup` has decided on them.
+Slots from before the service started are not missed: `catchup` has decided on them. Nor are those that a schedule
+would have had before it was the schedule.
 """
 
 from __future__ import annotations
@@ -19,14 +21,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import takewhile
-from typing import Literal
+from typing import Literal, get_args
 
 from etl_cli.runtime.schedule import Schedule, Slot
 
-State = Literal["healthy", "failing", "late", "silent", "dead", "never ran"]
+State = Literal["ok", "running", "late", "failing", "stalled", "stopped", "dead"]
+STATES: tuple[State, ...] = get_args(State)
+WELL: frozenset[State] = frozenset({"ok", "running", "stopped"})
+"""Nobody needs to be woken."""
+
 RunState = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
 
+Condition = Literal["up", "stopped", "down"]
+
 _TICK = timedelta(microseconds=1)
+_LOOP = 2
+"""So many restarts by the host are a loop, until the service has been up for `Patience.settled_s`."""
 
 
 @dataclass(frozen=True)
@@ -46,23 +56,27 @@ class HistoryRow:
 class Service:
     """What the host says of the pipeline's service: since when it is up, and its last sign of life if known.
 
-    `running` False: stopped, failed or not installed; `told` is the host's word for it.
+    `stopped` and `down` both do not run; `stopped` was somebody's wish. `told` is the host's word for it, `restarts`
+    how often the host has started it again since somebody did. `schedule_since` is when the schedule was changed last.
     """
 
     pipeline: str
-    running: bool
+    condition: Condition = "up"
     since: datetime | None = None
     sign: datetime | None = None
     told: str = "is not running"
+    restarts: int = 0
+    schedule_since: datetime | None = None
 
 
 @dataclass(frozen=True)
 class Patience:
-    """Seconds: without a sign of the service, without one of a run, between a due time and its run."""
+    """Seconds: without a sign of the service, without one of a run, between a due time and its run; up after a loop."""
 
     service_s: float = 120.0
     run_s: float = 600.0
     grace_s: float = 60.0
+    settled_s: float = 600.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +90,7 @@ class Health:
     @property
     def is_well(self) -> bool:
         """Whether nobody needs to be woken."""
-        return self.state in ("healthy", "never ran")
+        return self.state in WELL
 
 
 @dataclass(frozen=True)
@@ -116,34 +130,51 @@ def judge(
     """
     case = _Case(history or (), schedule, now, service, patience)
     rules: Sequence[Callable[[_Case], Health | None]]
-    rules = (_dead, _silent_service, _silent_run, _failing, _not_resumed, _late, _quiet)
+    rules = (_stopped, _dead, _restarting, _stalled_service, _stalled_run, _failing, _not_resumed, _late, _well)
     if history is None:
-        rules = (_dead, _silent_service, _out_of_reach)
+        rules = (_stopped, _dead, _restarting, _stalled_service, _out_of_reach)
     return next(verdict for rule in rules if (verdict := rule(case)) is not None)
 
 
+def _stopped(case: _Case) -> Health | None:
+    if case.service.condition != "stopped":
+        return None
+    step = f"{case.command('start')} when it is to run again"
+    return Health("stopped", f"the service {case.service.told}", step)
+
+
 def _dead(case: _Case) -> Health | None:
-    if case.service.running:
+    if case.service.condition != "down":
         return None
     step = f"read {case.command('logs', ' -n 100')}, then {case.command('start')}"
-    return Health("dead", f"the service {case.service.told}; nothing runs until it is started", step)
+    return Health("dead", f"the service {case.service.told}; nothing runs while it is down", step)
 
 
-def _silent_service(case: _Case) -> Health | None:
+def _restarting(case: _Case) -> Health | None:
+    service = case.service
+    settled = service.since is not None and case.passed_s(service.since) > case.patience.settled_s
+    if service.restarts < _LOOP or settled:
+        return None
+    since = f", the last time at {_at(service.since)}" if service.since else ""
+    step = f"read {case.command('logs', ' -n 100')}; it counts as well again once it has been up for a while"
+    return Health("dead", f"the service crashes and was restarted {service.restarts} times{since}", step)
+
+
+def _stalled_service(case: _Case) -> Health | None:
     sign = case.service.sign
     if sign is None or case.passed_s(sign) <= case.patience.service_s:
         return None
     step = f"{case.command('restart')}: what was committed stays, the run resumes"
-    return Health("silent", f"the service has given no sign since {_at(sign)}", step)
+    return Health("stalled", f"the service has given no sign since {_at(sign)}", step)
 
 
-def _silent_run(case: _Case) -> Health | None:
+def _stalled_run(case: _Case) -> Health | None:
     run = case.at_work
     sign = (run.sign or run.began) if run else case.now
     if run is None or case.passed_s(sign) <= case.patience.run_s:
         return None
     step = f"read {case.command('logs', ' -n 100')}, then {case.command('restart')}"
-    return Health("silent", f"run {run.run_id} has given no sign since {_at(sign)}", step)
+    return Health("stalled", f"run {run.run_id} has given no sign since {_at(sign)}", step)
 
 
 def _out_of_reach(case: _Case) -> Health:
@@ -195,28 +226,29 @@ def _missed(case: _Case) -> Slot | None:
 
 
 def _watched_from(case: _Case) -> datetime:
-    """From when on slots count: the newest that has a run, or the service's start; nothing known, none counts."""
+    """From when on slots count: the newest that has a run, the service's start, the schedule's last change.
+
+    Nothing known of runs and service, none counts.
+    """
     known = [run.due or run.began for run in case.runs]
     known += [case.service.since] if case.service.since else []
-    return max(known, default=case.now)
+    return max(*known, case.service.schedule_since or known[0]) if known else case.now
 
 
 def _was_at_work(run: HistoryRow, moment: datetime, now: datetime) -> bool:
     return run.began <= moment <= (run.ended or now)
 
 
-def _quiet(case: _Case) -> Health:
+def _well(case: _Case) -> Health:
     following = case.schedule.next_slot(case.now)
     then = f"next slot {_at(following.due)}" if following else "no slot to come, it runs by hand"
     if case.at_work:
-        return Health("healthy", f"run {case.at_work.run_id} is at work since {_at(case.at_work.began)}; {then}")
+        return Health("running", f"run {case.at_work.run_id} is at work since {_at(case.at_work.began)}; {then}")
     if case.last:
-        return Health(
-            "healthy", f"run {case.last.run_id} succeeded at {_at(case.last.ended or case.last.began)}; {then}"
-        )
+        return Health("ok", f"run {case.last.run_id} succeeded at {_at(case.last.ended or case.last.began)}; {then}")
     if case.runs:
-        return Health("healthy", f"run {case.runs[0].run_id} is {case.runs[0].state}; {then}")
-    return Health("never ran", f"no run yet; {then}", f"{case.command('run')} runs it now")
+        return Health("ok", f"run {case.runs[0].run_id} is {case.runs[0].state}; {then}")
+    return Health("ok", f"no run yet; {then}", f"{case.command('run')} runs it now")
 
 
 def _at(moment: datetime) -> str:

@@ -18,6 +18,32 @@ def find_home(here: Path | None = None) -> Path | None:
     return next((path for path in (start, *start.parents) if (path / "pipelines").is_dir()), None)
 
 
+def all_pipelines() -> tuple[Path, list[Path]]:
+    """The home, and the directory of each of its pipelines by name.
+
+    Raises UsageError where there is no home, and where this user may not look into it: that is not "no pipelines".
+    """
+    home = find_home()
+    if home is None:
+        raise UsageError("no directory `pipelines` here or above", "change to one that has it, or set ETL_HOME")
+    place = home / "pipelines"
+    try:
+        return home, sorted(directory for directory in place.iterdir() if _holds_pipeline(directory))
+    except FileNotFoundError:
+        return home, []
+    except OSError as error:
+        raise UsageError(
+            f"{place} cannot be read ({error.strerror})", "repeat it as a user who may, or with sudo"
+        ) from error
+
+
+def _holds_pipeline(directory: Path) -> bool:
+    try:
+        return (directory / "config.yaml").is_file()
+    except PermissionError:  # whoever reads it will tell
+        return True
+
+
 def find_pipeline(name: str) -> Path:
     """The directory of a pipeline. Raises UsageError that names the pipelines that are there."""
     if os.sep in name or name in (".", ".."):

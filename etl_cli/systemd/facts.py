@@ -7,6 +7,7 @@ import os
 import pwd
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,7 @@ SERVICE_USER = "etl"
 HOST_INTERPRETER = Path("/opt/etl/venv/bin/python")
 _PROBE = (
     "import json, os, sys, etl_cli; print(json.dumps([etl_cli.__version__, sys.prefix, sys.base_prefix,"
-    " os.path.dirname(os.path.dirname(etl_cli.__file__)), os.access(sys.argv[1], os.R_OK),"
-    " os.access(sys.argv[2], os.R_OK)]))"
+    " os.path.dirname(os.path.dirname(etl_cli.__file__)), *[os.access(file, os.R_OK) for file in sys.argv[1:]]]))"
 )
 
 
@@ -34,11 +34,14 @@ class Interpreter:
 
 
 def find_interpreter(directory: Path) -> Path:
-    """The directory's own .venv where there is one, else the host's, else the one that runs this."""
-    for path in (directory / ".venv" / "bin" / "python", HOST_INTERPRETER):
-        if path.is_file():
-            return path
-    return Path(sys.executable)
+    """The directory's own .venv where there is one, else the host's."""
+    own = directory / ".venv" / "bin" / "python"
+    return own if own.is_file() else host_interpreter()
+
+
+def host_interpreter() -> Path:
+    """That of `setup-dev.sh --prod` where there is one, else the one that runs this."""
+    return HOST_INTERPRETER if HOST_INTERPRETER.is_file() else Path(sys.executable)
 
 
 def facts_of(directory: Path, config: Config, scope: Scope, libraries: tuple[Path, ...] = ()) -> UnitFacts:
@@ -60,12 +63,19 @@ def facts_of(directory: Path, config: Config, scope: Scope, libraries: tuple[Pat
 
 def probe(directory: Path, scope: Scope) -> Interpreter:
     """Start the service's interpreter as the service's user. Raises SystemdError where that cannot be."""
-    path = find_interpreter(directory)
+    files = [directory / "config.yaml", directory / "etl.py"]
+    interpreter, unreadable = probe_interpreter(find_interpreter(directory), scope, files)
+    if unreadable:
+        raise _unreadable(unreadable[0], _account(scope))
+    return interpreter
+
+
+def probe_interpreter(path: Path, scope: Scope, files: Sequence[Path]) -> tuple[Interpreter, list[Path]]:
+    """Start an interpreter as the user of services; which of `files` are there and cannot be read by that user."""
     account = _account(scope)
-    files = [str(directory / "config.yaml"), str(directory / "etl.py")]
     try:
         done = subprocess.run(
-            [str(path), "-P", "-c", _PROBE, *files],
+            [str(path), "-P", "-c", _PROBE, *map(str, files)],
             cwd="/",
             capture_output=True,
             text=True,
@@ -79,10 +89,8 @@ def probe(directory: Path, scope: Scope) -> Interpreter:
     if done.returncode != 0:
         raise _unusable(path, account, (done.stderr.strip() or "it said nothing").splitlines()[-1])
     version, prefix, base, package, *readable = json.loads(done.stdout.splitlines()[-1])
-    for file, may in zip(files, readable, strict=True):
-        if not may and Path(file).exists():
-            raise _unreadable(Path(file), account)
-    return Interpreter(path, version, tuple(sorted({Path(prefix), Path(base), Path(package)})))
+    unreadable = [file for file, may in zip(files, readable, strict=True) if not may and file.exists()]
+    return Interpreter(path, version, tuple(sorted({Path(prefix), Path(base), Path(package)}))), unreadable
 
 
 def _account(scope: Scope) -> pwd.struct_passwd | None:

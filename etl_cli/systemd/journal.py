@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from etl_cli.runtime.errors import UsageError
-from etl_cli.systemd.command import SystemdError, environment, no_systemd, with_sudo
+from etl_cli.systemd.command import SystemdError, ask, environment, no_systemd, with_sudo
 from etl_cli.systemd.unit import Scope
 
 LEVELS = {"debug": 7, "info": 6, "warning": 4, "error": 3}
 """Priorities of syslog(3); notice (5) counts as info."""
 
+MOST_COUNTED = 10_000
+_UNIT_FIELDS = ("UNIT", "USER_UNIT", "_SYSTEMD_USER_UNIT", "_SYSTEMD_UNIT")
 _FIELDS = ("PIPELINE", "RUN_ID", "TABLE", "SHARD")
 
 
@@ -79,6 +82,26 @@ def journal_command(
     command += [f"--since={since}"] if since else []
     command += [f"--priority={LEVELS[level.lower()]}"] if level else []
     return command + (["--follow"] if follow else [])
+
+
+def error_counts(units: Sequence[str], scope: Scope, *, since: str) -> Counter[str]:
+    """How many events of priority err and worse each unit has logged, and systemd of it; by one call.
+
+    The newest MOST_COUNTED of all units together are counted. Raises SystemdError where the journal may not be read.
+    """
+    if not units:
+        return Counter()
+    command = journal_command(units[0], scope, lines=MOST_COUNTED, since=since, level="error", follow=False)
+    fields = [*_UNIT_FIELDS, "PRIORITY"]
+    answer = ask([*command, *(f"--unit={unit}" for unit in units[1:]), f"--output-fields={','.join(fields)}"])
+    _check(answer.code, answer.err, scope, seen=bool(answer.out), since=since)
+    return Counter(filter(None, map(_unit_of, answer.out.splitlines())))
+
+
+def _unit_of(line: str) -> str:
+    """The unit that an event is about: systemd's own words name another one than they come from."""
+    data = json.loads(line)
+    return next((_text(data[name]) for name in _UNIT_FIELDS if name in data), "")
 
 
 def parse_entry(line: str) -> Entry:

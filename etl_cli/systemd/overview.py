@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,7 +13,8 @@ from zoneinfo import ZoneInfo
 from etl_cli.runtime.config.load import load_config
 from etl_cli.runtime.config.model import Config, ConnectionRetries
 from etl_cli.runtime.errors import EtlError
-from etl_cli.runtime.ledger.history import RunRow, TaskRow, last_runs, runs_of, tasks_of_run
+from etl_cli.runtime.health import HistoryRow
+from etl_cli.runtime.ledger.history import RunRow, TaskRow, last_runs, recent_histories, runs_of, tasks_of_run
 from etl_cli.runtime.sink.connect import Sink, SinkConnection, connect_sink
 from etl_cli.systemd.command import SystemdError
 from etl_cli.systemd.service import Service, changed_since_start, known_config, service_of
@@ -25,14 +26,32 @@ LEDGER_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True)
-class Overview:
-    """A pipeline in a list; `problems` say which part could not be told, and why."""
+class Found:
+    """A pipeline's service and configuration; None where that cannot be loaded, and `broken` says why."""
 
     service: Service
+    config: Config | None
+    broken: str = ""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """A pipeline in a list; `problems` say which part could not be told, and why.
+
+    `unit` is None where systemd cannot be asked, which `no_unit` tells; `history`, as `runtime.health` judges it, is
+    None where the ledger cannot be read, which `no_ledger` tells.
+    """
+
+    service: Service
+    config: Config | None
+    broken: str
+    no_unit: str
+    no_ledger: str
     state: str
     enabled: bool
     unit: UnitState | None
     last_run: RunRow | None
+    history: Sequence[HistoryRow] | None
     next_run: datetime | None
     problems: tuple[str, ...]
 
@@ -50,21 +69,25 @@ class Detail:
 
 def list_pipelines(directories: Iterable[Path], *, user: bool, now: datetime) -> list[Overview]:
     """An overview of each, with one call of systemctl a scope and one connection a sink."""
-    found = [(directory, *_config(directory)) for directory in directories]
-    services = [service_of(place, config.name if config else place.name, user=user) for place, config, _ in found]
-    units, no_units = _units(services)
-    runs, no_runs = _last_runs([config for _, config, _ in found if config])
+    return overviews_of(find_services(directories, user=user), now)
+
+
+def find_services(directories: Iterable[Path], *, user: bool) -> list[Found]:
+    """The pipeline in each directory; where config.yaml is broken, under the directory's name."""
+    loaded = [(directory, *_config(directory)) for directory in directories]
     return [
-        _overview(
-            service,
-            config,
-            units.get((service.scope, service.unit)),
-            runs.get(config.id) if config else None,
-            now,
-            [problem, no_units, no_runs.get(config.id, "") if config else ""],
-        )
-        for service, (_, config, problem) in zip(services, found, strict=True)
+        Found(service_of(directory, config.name if config else directory.name, user=user), config, broken)
+        for directory, config, broken in loaded
     ]
+
+
+def overviews_of(found: Sequence[Found], now: datetime) -> list[Overview]:
+    """What systemd and the sinks tell of them."""
+    with ThreadPoolExecutor(max_workers=1) as beside:  # systemctl answers while the sinks do
+        asked = beside.submit(_units, [one.service for one in found])
+        remembered = _remembered([one.config for one in found if one.config])
+        units, no_unit = asked.result()
+    return [_overview(one, units.get((one.service.scope, one.service.unit)), no_unit, remembered, now) for one in found]
 
 
 def show_pipeline(directory: Path, *, user: bool, now: datetime) -> Detail:
@@ -108,17 +131,25 @@ def state_word(unit: UnitState | None) -> str:
 
 
 def _overview(
-    service: Service, config: Config | None, unit: UnitState | None, run: RunRow | None, now: datetime, said: list[str]
+    found: Found, unit: UnitState | None, no_unit: str, remembered: Mapping[str, _Memory | str], now: datetime
 ) -> Overview:
-    due = next_runs(config, now, 1) if config else []
+    due = next_runs(found.config, now, 1) if found.config else []
+    memory = remembered[found.config.id] if found.config else ""
+    no_ledger, runs = (memory, _Memory(None, None)) if isinstance(memory, str) else ("", memory)
+    no_unit = "" if unit else no_unit
     return Overview(
-        service=service,
+        service=found.service,
+        config=found.config,
+        broken=found.broken,
+        no_unit=no_unit,
+        no_ledger=no_ledger,
         state=state_word(unit),
         enabled=bool(unit and unit.enabled),
         unit=unit,
-        last_run=run,
+        last_run=runs.last,
+        history=runs.history,
         next_run=due[0] if due else None,
-        problems=tuple(problem for problem in said if problem),
+        problems=tuple(problem for problem in (found.broken, no_unit, no_ledger) if problem),
     )
 
 
@@ -155,29 +186,35 @@ def _units(services: Sequence[Service]) -> tuple[dict[tuple[str, str], UnitState
     return units, ""
 
 
-def _last_runs(configs: Sequence[Config]) -> tuple[dict[str, RunRow], dict[str, str]]:
-    """The last run by the pipeline's id, and why it could not be told; pipelines of one sink share a connection."""
-    by_sink: dict[tuple[object, ...], list[Config]] = {}
+@dataclass(frozen=True)
+class _Memory:
+    """What the ledger remembers of a pipeline."""
+
+    last: RunRow | None
+    history: Sequence[HistoryRow] | None
+
+
+def _remembered(configs: Sequence[Config]) -> dict[str, _Memory | str]:
+    """By the pipeline's id, or why it cannot be told; pipelines of one sink share a connection."""
+    by_sink: dict[Hashable, list[Config]] = {}
     for config in configs:
         sink = config.sink
-        by_sink.setdefault((sink.host, sink.port, sink.database, sink.user), []).append(config)
-    runs: dict[str, RunRow] = {}
-    problems: dict[str, str] = {}
+        by_sink.setdefault((sink.host, sink.port, sink.database, sink.user, sink.password), []).append(config)
+    found: dict[str, _Memory | str] = {}
     with ThreadPoolExecutor(max_workers=16) as pool:
-        for group, answer in zip(by_sink.values(), pool.map(_last_of_sink, by_sink.values()), strict=True):
-            if isinstance(answer, str):
-                problems.update({config.id: answer for config in group})
-            else:
-                runs.update({config.id: answer[config.name] for config in group if config.name in answer})
-    return runs, problems
+        for answer in pool.map(_memories_of_sink, by_sink.values()):
+            found.update(answer)
+    return found
 
 
-def _last_of_sink(configs: Sequence[Config]) -> dict[str, RunRow] | str:
+def _memories_of_sink(configs: Sequence[Config]) -> dict[str, _Memory | str]:
+    ids = {config.name: config.id for config in configs}
     try:
         with connect_sink(_sink(configs[0]), "etl-cli list", attempts=1) as connection:
-            return last_runs(connection, {config.name: config.id for config in configs})
+            last, histories = last_runs(connection, ids), recent_histories(connection, ids)
     except EtlError as error:
-        return str(error)
+        return {config.id: str(error) for config in configs}
+    return {config.id: _Memory(last.get(config.name), histories[config.name]) for config in configs}
 
 
 def _read(config: Config, reading: Callable[[SinkConnection], T]) -> T | None:

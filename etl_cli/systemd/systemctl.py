@@ -37,6 +37,8 @@ class UnitState:
     fragment: Path | None
     drop_ins: tuple[Path, ...]
     needs_reload: bool
+    queued: bool = False
+    """Whether systemd is about to start or to stop it."""
 
     @property
     def running(self) -> bool:
@@ -46,7 +48,7 @@ class UnitState:
 
 PROPERTIES = (
     "Id,LoadState,ActiveState,SubState,UnitFileState,Result,StatusText,MainPID,ExecMainStatus,NRestarts,"
-    "ExecMainStartTimestamp,MemoryCurrent,CPUUsageNSec,FragmentPath,DropInPaths,NeedDaemonReload"
+    "ExecMainStartTimestamp,MemoryCurrent,CPUUsageNSec,FragmentPath,DropInPaths,NeedDaemonReload,Job"
 )
 
 
@@ -73,6 +75,10 @@ class Systemctl:
             return None
         except OSError as error:
             raise self._refused(unit, f"{error.filename}: {error.strerror}") from error
+
+    def is_wanted(self, unit: str) -> bool:
+        """Whether it is to start at boot, told by the link that `enable` makes: it outlives the unit's file."""
+        return any(link.is_symlink() for link in self.directory.glob(f"*.wants/{unit}"))
 
     def install(self, unit: str, text: str) -> None:
         """Check the unit, put it in its place in one step, and make systemd read it."""
@@ -203,6 +209,7 @@ def parse_state(properties: Mapping[str, str]) -> UnitState:
         fragment=Path(fragment) if fragment else None,
         drop_ins=tuple(Path(path) for path in properties.get("DropInPaths", "").split()),
         needs_reload=properties.get("NeedDaemonReload") == "yes",
+        queued=bool(_number(properties.get("Job"))),
     )
 
 

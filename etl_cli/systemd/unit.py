@@ -7,12 +7,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import etl_cli
 from etl_cli.runtime.config.units import format_duration
 from etl_cli.runtime.errors import EtlError
 from etl_cli.systemd import escape
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 Scope = Literal["system", "user"]
 """Of the host's systemd (needs root), or of a user's own."""
@@ -55,8 +58,8 @@ def unit_name(pipeline: str) -> str:
 
 def unit_text(facts: UnitFacts) -> str:
     """The unit; its first line holds the digest of the rest. Raises UsageError for a path that cannot be."""
-    body = _render(
-        _template(),
+    return render_unit(
+        "pipeline.service.j2",
         name=facts.name,
         unit=unit_name(facts.name).removesuffix(".service"),
         system=facts.scope == "system",
@@ -74,6 +77,11 @@ def unit_text(facts: UnitFacts) -> str:
         writable=[escape.word(f"-{facts.log_directory}")] if facts.log_directory else [],
         wanted_by="multi-user.target" if facts.scope == "system" else "default.target",
     )
+
+
+def render_unit(template: str, **facts: object) -> str:
+    """The text of a unit from templates/systemd/, below a line that tells later whether it was edited by hand."""
+    body = _environment().get_template(template).render(facts)
     return f"{_HEADER} {_digest(body)}\n{body}"
 
 
@@ -99,25 +107,24 @@ def _digest(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()[:16]
 
 
-def _render(template: str, **facts: object) -> str:
-    from jinja2 import Environment, StrictUndefined
+@cache
+def _environment() -> Environment:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    return Environment(
+        loader=FileSystemLoader(_templates(), encoding="utf-8"),
         undefined=StrictUndefined,
         keep_trailing_newline=True,
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=False,  # nothing here is HTML; every path comes escaped
     )
-    return environment.from_string(template).render(facts)
 
 
-@cache
-def _template() -> str:
+def _templates() -> Path:
     """A checkout keeps templates/ at its root, a wheel inside the package."""
     package = Path(etl_cli.__file__).parent
     for directory in (package.parent / "templates", package / "templates"):
-        file = directory / "systemd" / "pipeline.service.j2"
-        if file.is_file():
-            return file.read_text(encoding="utf-8")
-    raise EtlError(f"{package} has no template of the unit, so it is not installed whole", "install etl-cli again")
+        if (directory / "systemd").is_dir():
+            return directory / "systemd"
+    raise EtlError(f"{package} has no templates of units, so it is not installed whole", "install etl-cli again")

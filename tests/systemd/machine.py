@@ -89,9 +89,15 @@ class Machine:
 
     def manage(self, *arguments: str, timeout_s: float = 90, **environment: str) -> Done:
         """`manage-pipeline ARGUMENTS`, of this checkout."""
-        program = "from etl_cli.cli.manage import main; main()"
+        return self._command("manage", *arguments, timeout_s=timeout_s, **environment)
+
+    def monitor(self, *arguments: str, timeout_s: float = 90, **environment: str) -> Done:
+        """`monitor-pipelines ARGUMENTS`, of this checkout."""
+        return self._command("monitor", *arguments, timeout_s=timeout_s, **environment)
+
+    def _command(self, module: str, *arguments: str, timeout_s: float, **environment: str) -> Done:
         return self.run(
-            sys.executable, "-c", program, *arguments, timeout_s=timeout_s,
+            sys.executable, "-P", "-m", f"etl_cli.cli.{module}", *arguments, timeout_s=timeout_s,
             PYTHONPATH=str(REPOSITORY), PYTHONDONTWRITEBYTECODE="1", **{"ETL_HOME": "/etc/etl", **environment},
         )  # fmt: skip
 

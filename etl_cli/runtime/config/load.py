@@ -17,8 +17,9 @@ from dotenv import dotenv_values
 from pydantic import ValidationError
 
 from etl_cli.runtime.config.interpolate import interpolate
-from etl_cli.runtime.config.model import Config
+from etl_cli.runtime.config.model import Alerts, Config
 from etl_cli.runtime.errors import ConfigError
+from etl_cli.runtime.redact import secrets_in
 
 Location = tuple[str | int, ...]
 
@@ -45,6 +46,29 @@ def load_config(directory: Path, environment: Mapping[str, str] | None = None) -
         return Config.model_validate(filled).read_from(directory)
     except ValidationError as error:
         raise _error(path, _described(error.errors(), lines)) from None
+
+
+def load_alerts(directory: Path, environment: Mapping[str, str] | None = None) -> tuple[Alerts, set[str]]:
+    """The section `alerts` alone, whatever is wrong with the rest, and the secrets in it.
+
+    A configuration that became wrong is a reason to tell somebody. Raises ConfigError where this section is wrong,
+    too, and where the file cannot be read or is no YAML.
+    """
+    path = directory / "config.yaml"
+    node, data = _parse(path, _read(path))
+    lines = dict(_lines_of(node, ()))
+    variables = read_environment(directory, environment)
+    problems: list[str] = []
+    filled = _interpolate_all(data.get("alerts") or {}, variables, ("alerts",), lines, problems)
+    if problems:
+        raise _error(path, problems)
+    try:
+        alerts = Alerts.model_validate(filled)
+    except ValidationError as error:
+        under = [{**item, "loc": ("alerts", *item["loc"])} for item in error.errors()]
+        raise _error(path, _described(under, lines)) from None
+    passwords = {value for name, value in variables.items() if value and "PASSWORD" in name.upper()}
+    return alerts, secrets_in(alerts) | passwords
 
 
 def read_environment(directory: Path, environment: Mapping[str, str] | None = None) -> dict[str, str]:

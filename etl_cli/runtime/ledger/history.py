@@ -96,18 +96,29 @@ def runs_of(connection: SinkConnection, pipeline: str, pipeline_id: str, limit: 
 
 def recent_history(connection: SinkConnection, pipeline: str, pipeline_id: str) -> list[HistoryRow]:
     """The pipeline's runs for whoever judges its health, newest first, back to the last good one."""
+    return recent_histories(connection, {pipeline: pipeline_id})[pipeline]
+
+
+def recent_histories(connection: SinkConnection, pipelines: Mapping[str, str]) -> dict[str, list[HistoryRow]]:
+    """The same of many pipelines of one sink, given as {name: id}, by one query; empty for one that never ran here."""
+    histories: dict[str, list[HistoryRow]] = {name: [] for name in pipelines}
     if not _has_ledger(connection):
-        return []
+        return histories
     with ledger_errors(connection, "reading"):
         rows = connection.execute(
-            "SELECT r.run_id, r.state, coalesce(r.attempted_at, r.created_at), r.slot, r.finalized_at, r.heartbeat_at,"
-            " coalesce(r.error, '') FROM etl.runs AS r JOIN etl.pipelines AS p ON p.name = r.pipeline"
-            " WHERE p.name = %(name)s AND p.id = %(id)s AND r.run_id >= coalesce((SELECT max(g.run_id)"
-            "  FROM etl.runs AS g WHERE g.pipeline = %(name)s AND g.state = 'succeeded'), 0)"
-            " ORDER BY r.run_id DESC LIMIT %(limit)s",
-            {"name": pipeline, "id": pipeline_id, "limit": MOST_HISTORY},
+            "SELECT p.name, r.* FROM unnest(%(names)s::text[], %(ids)s::text[]) AS wanted(name, id)"
+            " JOIN etl.pipelines AS p USING (name, id)"
+            " CROSS JOIN LATERAL (SELECT n.run_id, n.state, coalesce(n.attempted_at, n.created_at), n.slot,"
+            "  n.finalized_at, n.heartbeat_at, coalesce(n.error, '') FROM etl.runs AS n"
+            "  WHERE n.pipeline = p.name AND n.run_id >= coalesce((SELECT max(g.run_id) FROM etl.runs AS g"
+            "   WHERE g.pipeline = p.name AND g.state = 'succeeded'), 0)"
+            "  ORDER BY n.run_id DESC LIMIT %(limit)s) AS r"
+            " ORDER BY r.run_id DESC",
+            {"names": list(pipelines), "ids": list(pipelines.values()), "limit": MOST_HISTORY},
         ).fetchall()
-    return [HistoryRow(*row) for row in rows]
+    for name, *run in rows:
+        histories[name].append(HistoryRow(*run))
+    return histories
 
 
 def tasks_of_run(connection: SinkConnection, run_id: int) -> Sequence[TaskRow]:
@@ -123,5 +134,6 @@ def tasks_of_run(connection: SinkConnection, run_id: int) -> Sequence[TaskRow]:
 
 def _has_ledger(connection: psycopg.Connection[tuple[object, ...]]) -> bool:
     """Before the first run there is none."""
-    row = connection.execute("SELECT to_regclass('etl.runs') IS NOT NULL").fetchone()
+    with ledger_errors(connection, "reading"):
+        row = connection.execute("SELECT to_regclass('etl.runs') IS NOT NULL").fetchone()
     return bool(row and row[0])

@@ -30,7 +30,8 @@ class Outlook:
 
     def take(self, config: Config, schedule: Schedule) -> None:
         """Go by this configuration from now on."""
-        self.view = replace(self.view, schedule=schedule)
+        if schedule != self.view.schedule:
+            self.view = replace(self.view, schedule=schedule, schedule_since=datetime.now(UTC))
         if config.health.listen == self._listens:
             return
         self.close()

@@ -36,6 +36,7 @@ class View:
     since: datetime
     sign: datetime
     back_by: datetime | None = None
+    schedule_since: datetime | None = None
     history: Sequence[HistoryRow] | None = None
     at_work: AtWork | None = None
     succeeded: int = 0
@@ -48,7 +49,12 @@ class View:
         """The verdict."""
         now = datetime.now(UTC)
         hangs = self.back_by is not None and now > self.back_by + _LATE_BY
-        service = Service(self.pipeline, running=True, since=self.since, sign=self.sign if hangs else now)
+        service = Service(
+            self.pipeline,
+            since=self.since,
+            sign=self.sign if hangs else now,
+            schedule_since=self.schedule_since,
+        )
         history = self.history
         if history and self.at_work is not None:
             history = [_alive(row, self.at_work.heard_at) for row in history]

@@ -9,6 +9,7 @@ import pytest
 
 from etl_cli.runtime.errors import SinkError
 from etl_cli.runtime.ledger import Ledger
+from etl_cli.runtime.ledger.history import recent_histories, recent_history
 from etl_cli.runtime.request import Request
 from etl_cli.systemd.overview import history, list_pipelines, show_pipeline
 from tests.support.database import SinkDatabase
@@ -72,6 +73,30 @@ def test_runs_of_another_pipeline_of_the_name_are_not_told(directory: Path, sink
         ledger.finish_run(ledger.start_run("orders", "f", Request("by hand")), "succeeded")
     assert history(directory, 5) == []
     assert list_pipelines([directory], user=False, now=NOW)[0].last_run is None
+
+
+def test_the_histories_of_many_pipelines_are_read_at_once_back_to_the_last_good_run(sink: SinkDatabase) -> None:
+    ends: dict[str, list[str]] = {
+        "a": ["succeeded", "failed", "succeeded", "failed", "failed"],
+        "b": ["failed"],
+        "c": [],
+    }
+    with sink.open() as connection:
+        ledger = Ledger(connection)
+        for name, states in ends.items():
+            ledger.register(name, f"{ord(name):08x}")
+            for state in states:
+                ledger.finish_run(ledger.start_run(name, "f", Request("by hand")), state)
+        asked = {name: f"{ord(name):08x}" for name in ends} | {"d": "00000000"}
+        histories = recent_histories(connection, asked)
+        assert {name: [run.state for run in runs] for name, runs in histories.items()} == {
+            "a": ["failed", "failed", "succeeded"],
+            "b": ["failed"],
+            "c": [],
+            "d": [],
+        }
+        assert recent_history(connection, "a", asked["a"]) == histories["a"]
+        assert recent_histories(connection, {"a": "0000ffff"}) == {"a": []}, "another pipeline of the name"
 
 
 def test_without_the_sink_the_rest_is_told(directory: Path, sink: SinkDatabase) -> None:

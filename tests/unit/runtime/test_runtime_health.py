@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from etl_cli.runtime.config.model import ScheduleEntry
 from etl_cli.runtime.config.schedule_syntax import parse_schedule
-from etl_cli.runtime.health import Health, HistoryRow, Patience, RunState, Service, judge
+from etl_cli.runtime.health import Condition, Health, HistoryRow, Patience, RunState, Service, judge
 from etl_cli.runtime.schedule import Schedule
 
 NOW = datetime(2026, 1, 5, 10, 30, tzinfo=UTC)
-UP = Service("orders", running=True, since=NOW - timedelta(days=3), sign=NOW - timedelta(seconds=5))
+UP = Service("orders", since=NOW - timedelta(days=3), sign=NOW - timedelta(seconds=5))
 
 
 def ago(minutes: float) -> datetime:
@@ -45,33 +45,52 @@ def state_of(history: Sequence[HistoryRow] | None, service: Service = UP, schedu
     return judge(history, schedule or hourly(), NOW, service)
 
 
-def test_a_good_last_run_is_healthy_and_says_what_comes_next() -> None:
+def test_a_good_last_run_is_ok_and_says_what_comes_next() -> None:
     health = state_of([GOOD])
-    assert (health.state, health.next_step, health.is_well) == ("healthy", "", True)
+    assert (health.state, health.next_step, health.is_well) == ("ok", "", True)
     assert health.reason == "run 7 succeeded at 2026-01-05 10:05:00+00:00; next slot 2026-01-05 11:00:00+00:00"
 
 
-def test_a_service_that_does_not_run_is_dead_whatever_its_history() -> None:
+def test_a_service_that_is_down_is_dead_whatever_its_history() -> None:
     for history in ([GOOD], [run(8, "failed", 30)], [], None):
-        health = state_of(history, replace(UP, running=False, told="failed (watchdog)"))
+        health = state_of(history, replace(UP, condition="down", told="failed (watchdog)"))
         assert health.state == "dead"
         assert health.reason.startswith("the service failed (watchdog)")
         assert "manage-pipeline start orders" in health.next_step
+        assert not health.is_well
 
 
-def test_a_service_without_a_sign_is_silent() -> None:
-    assert state_of([GOOD], replace(UP, sign=ago(2))).state == "healthy"
+def test_a_service_that_somebody_stopped_wakes_nobody_whatever_its_history() -> None:
+    for history in ([GOOD], [run(8, "failed", 30)], [], None):
+        health = state_of(history, replace(UP, condition="stopped", told="was stopped"))
+        assert (health.state, health.reason, health.is_well) == ("stopped", "the service was stopped", True)
+        assert "manage-pipeline start orders" in health.next_step
+
+
+def test_a_service_that_crashes_again_and_again_is_dead_until_it_stays_up() -> None:
+    once = replace(UP, restarts=1, since=ago(1))
+    assert state_of([run(7, "succeeded", 1)], once).state == "ok"
+    twice = replace(once, restarts=2)
+    for history in ([GOOD], None):
+        health = state_of(history, twice)
+        assert (health.state, "restarted 2 times" in health.reason) == ("dead", True)
+    assert state_of([run(7, "succeeded", 1)], replace(twice, since=ago(11))).state == "ok"
+    assert state_of([GOOD], replace(twice, since=None)).state == "dead"
+
+
+def test_a_service_without_a_sign_is_stalled() -> None:
+    assert state_of([GOOD], replace(UP, sign=ago(2))).state == "ok"
     health = state_of([GOOD], replace(UP, sign=ago(2.1)))
-    assert health.state == "silent"
+    assert health.state == "stalled"
     assert "manage-pipeline restart orders" in health.next_step
-    assert state_of([GOOD], replace(UP, sign=None)).state == "healthy"
+    assert state_of([GOOD], replace(UP, sign=None)).state == "ok"
 
 
-def test_a_run_without_a_sign_is_silent_and_one_with_signs_is_at_work() -> None:
-    assert state_of([run(8, "running", 30, sign=ago(11)), GOOD]).state == "silent"
-    assert state_of([run(8, "running", 11), GOOD]).state == "silent"
+def test_a_run_without_a_sign_is_stalled_and_one_with_signs_is_at_work() -> None:
+    assert state_of([run(8, "running", 30, sign=ago(11)), GOOD]).state == "stalled"
+    assert state_of([run(8, "running", 11), GOOD]).state == "stalled"
     health = state_of([run(8, "running", 30, sign=ago(9)), GOOD])
-    assert (health.state, health.reason[:20]) == ("healthy", "run 8 is at work sin")
+    assert (health.state, health.reason[:20]) == ("running", "run 8 is at work sin")
 
 
 def test_a_failed_last_run_is_failing_with_its_error_on_one_line() -> None:
@@ -91,7 +110,7 @@ def test_a_failed_last_run_is_failing_with_its_error_on_one_line() -> None:
 def test_a_pipeline_is_failing_until_a_run_succeeds_also_while_it_is_tried_again() -> None:
     health = state_of([run(9, "running", 1), run(8, "failed", 30), GOOD])
     assert (health.state, "run 9 is at work" in health.reason) == ("failing", True)
-    assert state_of([run(9, "succeeded", 5), run(8, "failed", 30)]).state == "healthy"
+    assert state_of([run(9, "succeeded", 5), run(8, "failed", 30)]).state == "ok"
     assert state_of([run(9, "cancelled", 5), run(8, "failed", 30)]).state == "failing"
 
 
@@ -106,16 +125,16 @@ def test_a_ledger_out_of_reach_is_failing() -> None:
 
 def test_an_interrupted_run_waits_for_its_resumption_only_so_long() -> None:
     stopped = run(8, "interrupted", 30)
-    assert state_of([stopped, GOOD], replace(UP, since=ago(0.5))).state == "healthy"
+    assert state_of([stopped, GOOD], replace(UP, since=ago(0.5))).state == "ok"
     health = state_of([stopped, GOOD])
     assert (health.state, "not resumed" in health.reason) == ("failing", True)
-    assert state_of([run(9, "running", 5), stopped, GOOD]).state == "healthy"
+    assert state_of([run(9, "running", 5), stopped, GOOD]).state == "running"
 
 
 def test_a_slot_without_a_run_is_late_after_the_grace() -> None:
     before = run(7, "succeeded", 90)
     assert judge([before], hourly(), NOW.replace(minute=1), UP).state == "late"
-    assert judge([before], hourly(), NOW.replace(minute=0, second=59), UP).state == "healthy"
+    assert judge([before], hourly(), NOW.replace(minute=0, second=59), UP).state == "ok"
     health = state_of([before])
     assert (health.state, health.reason) == ("late", "the slot of 2026-01-05 10:00:00+00:00 has no run")
     assert "manage-pipeline run orders" in health.next_step
@@ -126,35 +145,42 @@ def test_a_slot_is_late_only_when_its_jitter_has_passed() -> None:
     slot = plan.next_slots(NOW, 1)[0]
     begins = plan.begins_at(slot)
     good, service = run(7, "succeeded", 600), replace(UP, sign=None)
-    assert judge([good], plan, begins, service).state == "healthy"
+    assert judge([good], plan, begins, service).state == "ok"
     assert judge([good], plan, begins + timedelta(seconds=61), service).state == "late"
 
 
 def test_a_slot_from_before_the_service_started_is_not_missed() -> None:
     long_ago = run(7, "succeeded", 6000)
-    assert state_of([long_ago], replace(UP, since=ago(20))).state == "healthy"
+    assert state_of([long_ago], replace(UP, since=ago(20))).state == "ok"
     assert state_of([long_ago], replace(UP, since=ago(31))).state == "late"
 
 
+def test_a_slot_from_before_the_schedule_was_changed_is_not_missed() -> None:
+    long_ago = run(7, "succeeded", 6000)
+    assert state_of([long_ago], replace(UP, schedule_since=ago(20))).state == "ok"
+    assert state_of([long_ago], replace(UP, schedule_since=ago(31))).state == "late"
+    assert state_of([], replace(UP, since=None, schedule_since=ago(31))).state == "ok"
+
+
 def test_a_slot_that_came_due_while_a_run_was_at_work_is_not_missed() -> None:
-    assert state_of([run(7, "succeeded", 100, ended=ago(10))]).state == "healthy"
-    assert state_of([run(7, "running", 100, sign=ago(1))]).state == "healthy"
+    assert state_of([run(7, "succeeded", 100, ended=ago(10))]).state == "ok"
+    assert state_of([run(7, "running", 100, sign=ago(1))]).state == "running"
 
 
 def test_a_run_by_hand_since_the_slot_makes_up_for_it() -> None:
-    assert state_of([run(8, "succeeded", 10, due=None), run(7, "succeeded", 150)]).state == "healthy"
+    assert state_of([run(8, "succeeded", 10, due=None), run(7, "succeeded", 150)]).state == "ok"
 
 
-def test_a_new_pipeline_never_ran_until_its_first_slot_is_missed() -> None:
-    assert state_of([], replace(UP, since=ago(20))).state == "never ran"
+def test_a_new_pipeline_is_ok_until_its_first_slot_is_missed() -> None:
+    assert state_of([], replace(UP, since=ago(20))).state == "ok"
     assert state_of([], replace(UP, since=ago(40))).state == "late"
-    assert state_of([], replace(UP, since=None)).state == "never ran"
-    assert state_of([], replace(UP, since=ago(20))).is_well
+    assert state_of([], replace(UP, since=None)).state == "ok"
+    assert state_of([], replace(UP, since=ago(20))).reason.startswith("no run yet; next slot")
 
 
 def test_a_pipeline_that_is_run_by_hand_is_never_late() -> None:
     assert state_of([], schedule=hourly(None)).reason == "no run yet; no slot to come, it runs by hand"
-    assert state_of([run(7, "succeeded", 90_000)], schedule=hourly(None)).state == "healthy"
+    assert state_of([run(7, "succeeded", 90_000)], schedule=hourly(None)).state == "ok"
 
 
 @pytest.mark.parametrize("state", ["cancelled", "queued", "interrupted"])
@@ -165,20 +191,27 @@ def test_a_history_without_a_run_that_ended_has_a_verdict(state: RunState) -> No
 states: st.SearchStrategy[RunState] = st.sampled_from(
     ["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
 )
+conditions: st.SearchStrategy[Condition] = st.sampled_from(["up", "stopped", "down"])
 
 
 @settings(deadline=None)
 @given(
     st.none() | st.lists(st.tuples(states, st.floats(0, 10_000)), max_size=5),
-    st.booleans(),
+    conditions,
     st.none() | st.floats(0, 1e5),
     st.none() | st.floats(0, 10),
+    st.integers(0, 3),
 )
 def test_every_case_has_a_verdict_on_one_line_and_a_next_step_when_it_is_not_well(
-    runs: list[tuple[RunState, float]] | None, running: bool, since: float | None, sign: float | None
+    runs: list[tuple[RunState, float]] | None,
+    condition: Condition,
+    since: float | None,
+    sign: float | None,
+    restarts: int,
 ) -> None:
     history = None if runs is None else [run(number, *each) for number, each in enumerate(runs)]
-    service = Service("orders", running, None if since is None else ago(since), None if sign is None else ago(sign))
+    up, heard = (None if minutes is None else ago(minutes) for minutes in (since, sign))
+    service = Service("orders", condition, up, heard, restarts=restarts)
     health = judge(history, hourly(), NOW, service, Patience(grace_s=30))
     assert "\n" not in health.reason
     assert health.is_well or health.next_step

@@ -10,7 +10,7 @@ import pytest
 
 from etl_cli.runtime.errors import UsageError
 from etl_cli.systemd.command import Answer, SystemdError, ask
-from etl_cli.systemd.journal import journal_command, parse_entry
+from etl_cli.systemd.journal import error_counts, journal_command, parse_entry
 from etl_cli.systemd.overview import state_word
 from etl_cli.systemd.systemctl import blocks, parse_state, translate
 from etl_cli.systemd.unit import Scope
@@ -120,3 +120,23 @@ def test_the_level_and_the_scope_are_asked_of_journalctl() -> None:
     assert {"--unit=etl-a.service", "--lines=5", "--since=today", "--priority=3", "--follow"} <= set(command)
     with pytest.raises(UsageError, match="use one of debug, info"):
         journal_command("x", "system", lines=None, since=None, level="loud", follow=False)
+
+
+def test_errors_are_counted_for_all_units_by_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [
+        {"_SYSTEMD_UNIT": "etl-a.service"},
+        {"_SYSTEMD_UNIT": "init.scope", "UNIT": "etl-a.service"},
+        {"_SYSTEMD_UNIT": "etl-b.service"},
+        {"PRIORITY": "3"},
+    ]
+    answer = "\n".join(map(json.dumps, lines))
+    program = tmp_path / "journalctl"
+    program.write_text(f"#!/bin/sh\necho \"$@\" >> {tmp_path}/calls\ncat <<'END'\n{answer}\nEND\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    counts = error_counts(["etl-a.service", "etl-b.service", "etl-c.service"], "system", since="-24h")
+    assert [counts[f"etl-{name}.service"] for name in "abc"] == [2, 1, 0]
+    [call] = (tmp_path / "calls").read_text().splitlines()
+    for word in ("--unit=etl-a.service", "--unit=etl-c.service", "--priority=3", "--since=-24h"):
+        assert word in call
+    assert error_counts([], "system", since="-24h") == {}

@@ -1,0 +1,23 @@
+"""What the commands of this host's services share: their errors as lines, and which pipelines are meant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from etl_cli.runtime import commands
+from etl_cli.runtime.locate import find_home
+
+HOST_HOME = Path("/etc/etl")
+
+
+@contextmanager
+def errors_of_host(program: str, debug: bool) -> Iterator[None]:
+    """Errors as lines of this command; without `pipelines/` here or above the host's own are meant."""
+    commands.PROGRAM[0] = program
+    if find_home() is None and (HOST_HOME / "pipelines").is_dir():
+        os.environ["ETL_HOME"] = str(HOST_HOME)
+    with commands.errors_as_lines(debug):
+        yield
