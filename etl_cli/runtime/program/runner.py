@@ -110,7 +110,9 @@ class StepRunner:
             return StepEnd("cancelled", tries=tries)
         named = f'step "{self._step.name}"'
         if late:
-            return StepEnd("failed", error=f"{named} took longer than its timeout ({self._step.timeout_s:.0f} s)", tries=tries)
+            return StepEnd(
+                "failed", error=f"{named} took longer than its timeout ({self._step.timeout_s:.0f} s)", tries=tries
+            )
         if "state" in last:
             return StepEnd(last["state"], last.get("result"), last.get("error"), tries)
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
