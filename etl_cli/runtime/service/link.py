@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import selectors
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -18,11 +19,17 @@ Answer = TypeVar("Answer")
 
 
 class Link:
-    """Connects when it is asked to; what fails because the sink is away is told by None, and the link is down."""
+    """Connects when it is asked to; what fails because the sink is away is told by None, and the link is down.
 
-    def __init__(self, config: Config) -> None:
+    While it is up, `selector` calls `on_news` when somebody has asked for something, or the connection is lost.
+    """
+
+    def __init__(self, config: Config, selector: selectors.BaseSelector, on_news: Callable[[], None]) -> None:
         self._config = config
+        self._selector = selector
+        self._on_news = on_news
         self._connection: SinkConnection | None = None
+        self._watched: int | None = None
         self.error: EtlError | None = None
 
     @property
@@ -44,11 +51,9 @@ class Link:
             return False
         ledger.register(self._config.name, self._config.id)
         self._connection, self.error = connection, None
+        self._watched = connection.fileno()
+        self._selector.register(self._watched, selectors.EVENT_READ, self._on_news)
         return True
-
-    def fileno(self) -> int | None:
-        """What becomes readable when somebody has asked for something, or when the connection is lost."""
-        return self._connection.fileno() if self._connection is not None and self.is_up else None
 
     def heard(self) -> bool:
         """Read what has arrived; whether the pipeline is meant."""
@@ -75,6 +80,9 @@ class Link:
 
     def close(self) -> None:
         """Give the connection up."""
+        if self._watched is not None:  # before its number goes to another connection or to a child's pipe
+            self._selector.unregister(self._watched)
+        self._watched = None
         if self._connection is not None:
             self._connection.close()
         self._connection = None

@@ -37,8 +37,8 @@ from etl_cli.runtime.service.unrecorded import Ending, Unrecorded
 from etl_cli.runtime.service.work import Queue, Work
 from etl_cli.runtime.sink.connect import SinkConnection
 
-RECONNECT_S = 15.0
-"""How long after the sink was found away it is tried again."""
+RECONNECT_S = 16.0
+"""The sink that is away is tried again after 1 s, then after twice as long each time, in the end after this."""
 
 STALL_LOOK_S = 30.0
 _MARGIN_S = 5.0
@@ -66,7 +66,9 @@ class Supervisor:
         self._notifier = Notifier()
         self._taken = TakenConfig(directory)
         self._timers = Timers()
-        self._link = Link(config)
+        self._reconnect_s = 1.0
+        self._selector = selectors.DefaultSelector()
+        self._link = Link(config, self._selector, self._on_ledger)
         self._alarm = Alarm(directory, config, log)
         self._clock = Clock(config, self._timers, self._link, log, self._alarm, self._offer_slot)
         self._outlook = Outlook(config, self._clock.schedule, log)
@@ -75,8 +77,6 @@ class Supervisor:
         self._queue = Queue(config.overlap)
         self._children: dict[Child, Work] = {}
         self._retries: list[Work] = []
-        self._selector = selectors.DefaultSelector()
-        self._linked: int | None = None
         self._stopping = False
         self._stop_by: float | None = None
         self._secrets = secrets_in(config)
@@ -93,6 +93,7 @@ class Supervisor:
         while not (self._stopping and not self._children):
             self._timers.run_due()
             self._reap()
+            self._look_at_ledger()
             self._start_what_waits()
             if not (self._stopping and not self._children):
                 self._wait()
@@ -144,7 +145,7 @@ class Supervisor:
         self._secrets = secrets_in(config)
         self._queue.overlap = config.overlap
         self._link.close()
-        self._link = Link(config)
+        self._link = Link(config, self._selector, self._on_ledger)
         self._log.configure(config.logging)
         self._clock.take(config, self._link)
         self._outlook.take(config, self._clock.schedule)
@@ -157,7 +158,6 @@ class Supervisor:
     # sleeping
 
     def _wait(self) -> None:
-        self._watch_link()
         seconds = self._sleep_s()
         self._outlook.sleeps(seconds)
         for key, _ in self._selector.select(seconds):
@@ -175,16 +175,6 @@ class Supervisor:
         known = [seconds for seconds in longest if seconds is not None]
         return min(known) if known else None
 
-    def _watch_link(self) -> None:
-        descriptor = self._link.fileno()
-        if descriptor == self._linked:
-            return
-        if self._linked is not None:
-            self._selector.unregister(self._linked)
-        if descriptor is not None:
-            self._selector.register(descriptor, selectors.EVENT_READ, self._on_ledger)
-        self._linked = descriptor
-
     # the ledger
 
     def _reconnect(self) -> None:
@@ -195,6 +185,7 @@ class Supervisor:
             self._clock.wait(dt.datetime.now(dt.UTC))
             return
         self._timers.cancel("reconnect")
+        self._reconnect_s = 1.0
         recorded = self._link.ask(lambda c: self._unrecorded.record(c, self._config.name))
         if recorded:
             self._log.info(f"what {recorded} runs came to is recorded now that the ledger is back")
@@ -203,17 +194,24 @@ class Supervisor:
         self._clock.catch_up()
         self._take_requests()
 
+    def _look_at_ledger(self) -> None:
+        """Hear what arrived beside an answer, which wakes nobody, and see that an answer did not come."""
+        if self._link.is_up:
+            self._on_ledger()
+        elif not self._stopping and not self._timers.has("reconnect"):
+            self._lost_ledger()
+
     def _on_ledger(self) -> None:
         if self._link.heard():
             self._take_requests()
         if not self._link.is_up:
-            self._watch_link()
             self._lost_ledger()
 
     def _lost_ledger(self) -> None:
         self._outlook.lost_ledger()
-        self._log.warning(f"{self._redacted(self._link.error)}; next try in {RECONNECT_S:.0f} s")
-        self._timers.after(RECONNECT_S, "reconnect", self._reconnect)
+        self._log.warning(f"{self._redacted(self._link.error)}; next try in {self._reconnect_s:.0f} s")
+        self._timers.after(self._reconnect_s, "reconnect", self._reconnect)
+        self._reconnect_s = min(2 * self._reconnect_s, RECONNECT_S)
 
     def _look_back(self) -> None:
         self._link.ask(lambda c: self._outlook.look_back(c, self._config))
