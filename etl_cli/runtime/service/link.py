@@ -10,7 +10,7 @@ import psycopg
 from psycopg import sql
 
 from etl_cli.runtime.config.model import Config
-from etl_cli.runtime.errors import EtlError
+from etl_cli.runtime.errors import EtlError, PlanError
 from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.ledger.slots import CHANNEL
 from etl_cli.runtime.sink.connect import Sink, SinkConnection, connect_sink
@@ -37,21 +37,28 @@ class Link:
         """Whether there is a connection, as far as is known."""
         return self._connection is not None and not self._connection.closed
 
+    @property
+    def is_lost(self) -> bool:
+        """Whether it was tried, and the sink is away."""
+        return self.error is not None and not self.is_up
+
     def connect(self) -> bool:
         """Try once. Raises PlanError where another pipeline has the name in this sink."""
         self.close()
         sink = Sink(self._config.sink, self._config.connection)
         try:
-            connection = connect_sink(sink, f"etl-cli {self._config.name} serve", attempts=1)
-            connection.execute("SET idle_session_timeout = 0")
-            ledger = Ledger(connection)
-            connection.execute(sql.SQL(f"LISTEN {CHANNEL}"))
+            self._connection = connect_sink(sink, f"etl-cli {self._config.name} serve", attempts=1)
+            ledger = Ledger(self._connection)
+            self._connection.execute(sql.SQL(f"LISTEN {CHANNEL}"))
+            ledger.register(self._config.name, self._config.id)
+            self._watched = self._connection.fileno()
+        except PlanError:
+            raise
         except (psycopg.Error, EtlError) as error:
+            self.close()
             self.error = error if isinstance(error, EtlError) else EtlError(str(error))
             return False
-        ledger.register(self._config.name, self._config.id)
-        self._connection, self.error = connection, None
-        self._watched = connection.fileno()
+        self.error = None
         self._selector.register(self._watched, selectors.EVENT_READ, self._on_news)
         return True
 

@@ -13,7 +13,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from etl_cli.runtime.config import Config, load_config
+from etl_cli.runtime.config import Config
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.ledger.heartbeat import running
 from etl_cli.runtime.ledger.ledger import Ledger
@@ -48,28 +48,31 @@ def serve(directory: Path) -> int:
     """Serve the pipeline in `directory` until a signal ends it; the exit code."""
     use_utc()
     log = Log(directory.name)
+    taken = TakenConfig(directory)
     try:
-        config = load_config(directory)
+        config = taken.read()
+        log = Log(config.name)
+        return Supervisor(directory, config, taken, log).run()
     except EtlError as error:
         log.error(str(error))
         return error.exit_code
-    return Supervisor(directory, config, log).run()
 
 
 class Supervisor:
     """One pipeline's service."""
 
-    def __init__(self, directory: Path, config: Config, log: Log) -> None:
+    def __init__(self, directory: Path, config: Config, taken: TakenConfig, log: Log) -> None:
         self._directory = directory
         self._config = config
         self._log = log
         self._notifier = Notifier()
-        self._taken = TakenConfig(directory)
+        self._taken = taken
+        self._is_refused = False
         self._timers = Timers()
         self._reconnect_s = 1.0
         self._selector = selectors.DefaultSelector()
         self._link = Link(config, self._selector, self._on_ledger)
-        self._alarm = Alarm(directory, config, log)
+        self._alarm = Alarm(directory, config, taken, log)
         self._clock = Clock(config, self._timers, self._link, log, self._alarm, self._offer_slot)
         self._outlook = Outlook(config, self._clock.schedule, log)
         self._failing: bool | None = None
@@ -135,12 +138,14 @@ class Supervisor:
         """Read config.yaml again; a wrong one is told loudly, and the old one holds."""
         self._notifier.reloading()
         try:
-            config = load_config(self._directory)
+            config = self._taken.read()
         except EtlError as error:
             self._log.error(f"config.yaml was not taken over, the old one holds: {error}")
             self._taken.refused(str(error))
-            self._notifier.ready(f"config.yaml is wrong, the old one holds: {self._idle_status()}")
+            self._is_refused = True
+            self._notifier.ready(self._idle_status())
             return
+        self._is_refused = False
         self._config = self._alarm.config = config
         self._secrets = secrets_in(config)
         self._queue.overlap = config.overlap
@@ -293,7 +298,7 @@ class Supervisor:
             self._start(work)
 
     def _start(self, work: Work) -> None:
-        child = Child(self._directory, work.as_json())
+        child = Child(self._directory, self._taken.text, work.as_json())
         self._children[child] = work
         self._selector.register(child.pipe, selectors.EVENT_READ, partial(self._on_report, child))
         tries = f", try {work.failures + 1}" if work.failures else ""
@@ -410,7 +415,14 @@ class Supervisor:
 
     def _idle_status(self) -> str:
         upcoming = self._clock.schedule.next_slot(dt.datetime.now(dt.UTC))
-        return f"next run {self._clock.local(upcoming.due)}" if upcoming else "no schedule: runs on request"
+        next_run = f"next run {self._clock.local(upcoming.due)}" if upcoming else "no schedule: runs on request"
+        told = [
+            "config.yaml is wrong, the old one holds" if self._is_refused else "",
+            "the sink is away" if self._link.is_lost else "",
+            "the last run failed" if self._failing else "",
+            next_run,
+        ]
+        return "; ".join(filter(None, told))
 
     def _named(self, work: Work) -> str:
         return f"slot {self._clock.local(work.slot)}" if work.slot is not None else work.cause
