@@ -33,6 +33,7 @@ from etl_cli.runtime.service.outlook import Outlook
 from etl_cli.runtime.service.reports import Report
 from etl_cli.runtime.service.taken import TakenConfig
 from etl_cli.runtime.service.timers import Timers, use_utc
+from etl_cli.runtime.service.unfinished import unfinished_work, work_of_request, work_of_slot
 from etl_cli.runtime.service.unrecorded import Ending, Unrecorded
 from etl_cli.runtime.service.work import Queue, Work
 from etl_cli.runtime.sink.connect import SinkConnection
@@ -41,6 +42,7 @@ RECONNECT_S = 16.0
 """The sink that is away is tried again after 1 s, then after twice as long each time, in the end after this."""
 
 STALL_LOOK_S = 30.0
+LINGER_LOOK_S = 10.0
 _MARGIN_S = 5.0
 
 
@@ -231,32 +233,47 @@ class Supervisor:
         if request.verb != "run":
             self._record(Ending(f"this service does not know {request.verb}", request_id=request.request_id))
             return
-        keys = {key: request.arguments[key] for key in ("resume", "tables", "shards", "full", "where")
-                if key in request.arguments}  # fmt: skip
-        asked = Request(requested_by=request.requested_by, **keys)
         self._log.info(f"{request.requested_by} asks for a run")
-        self._queue.offer(Work("request", asked, request_id=request.request_id), busy=bool(self._children))
+        work = work_of_request(request.request_id, request.arguments, request.requested_by)
+        self._queue.offer(work, busy=bool(self._children))
 
     def _resume_what_was_interrupted(self) -> None:
-        """Of this host or another that is gone: the newest run, where it was a whole one."""
-        if self._children or self._queue.waiting or self._retries:
+        """What this service had taken before it ended, else the newest run, where it was a whole one.
+
+        The newest run may be of another host that is gone, or of a command.
+        """
+        if self._children or self._queue.waiting or self._retries or self._stopping:
             return
-
-        def question(connection: SinkConnection) -> bool:
-            rescue(connection, self._config.name)
-            last = Ledger(connection).last_run(self._config.name)
-            return bool(
-                last
-                and last.state == "interrupted"
-                and not last.partial
-                and last.age_s < self._config.resume_within
-                and last.attempt <= self._config.max_resumptions
-                and not running(connection, self._config.name)
-            )
-
-        if self._link.ask(question):
+        if self._link.ask(self._own_run_is_active):
+            self._timers.after(LINGER_LOOK_S, "resume", self._resume_what_was_interrupted)
+            return
+        unfinished = self._link.ask(lambda c: unfinished_work(c, self._config.name, self._clock.schedule))
+        for work in unfinished or []:
+            how = "goes on" if work.request.resume else "begins now"
+            self._log.info(f"{self._named(work)} was taken before the service ended: it {how}")
+            self._queue.waiting.append(work)
+        if not unfinished and self._link.ask(self._was_interrupted):
             self._log.info("a run was interrupted: it is resumed")
-            self._queue.offer(Work("resumption", Request("resumption", resume=True)), busy=False)
+            self._queue.waiting.append(Work("resumption", Request("resumption", resume=True)))
+
+    def _own_run_is_active(self, connection: SinkConnection) -> bool:
+        """Whether the ledger shows a run of this host at work, though no child is.
+
+        A killed one's session may be in the middle of a statement yet; or somebody runs it by hand.
+        """
+        rescue(connection, self._config.name)
+        return any(run.host == socket.gethostname() for run in running(connection, self._config.name))
+
+    def _was_interrupted(self, connection: SinkConnection) -> bool:
+        last = Ledger(connection).last_run(self._config.name)
+        return bool(
+            last
+            and last.state == "interrupted"
+            and not last.partial
+            and last.age_s < self._config.resume_within
+            and last.attempt <= self._config.max_resumptions
+            and not running(connection, self._config.name)
+        )
 
     def _record(self, ending: Ending) -> None:
         """Write into the ledger how something ended, now or when it is back."""
@@ -271,8 +288,7 @@ class Supervisor:
     # slots
 
     def _offer_slot(self, slot: Slot) -> None:
-        request = Request("slot", tables=tuple(slot.tables or ()), full=slot.full)
-        work = Work("slot", request, slot=slot.due, entry=slot.entry)
+        work = work_of_slot(slot)
         for child, other in self._children.items():
             report = child.last or Report("starting")
             self._log.warning(
