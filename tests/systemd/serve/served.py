@@ -32,8 +32,8 @@ class Served(InstalledPipeline):
 
     def generate(self, sink_port: int) -> None:
         """Generate it, and say in .env and config.yaml where shards and sink are."""
-        home = {"ETL_HOME": "/etc/etl"}
-        done = self.machine.run("etl-cli", "generate", "--name", self.name, "--table", "dbo.orders", **home)
+        command = ("etl-cli", "generate", "--name", self.name, "--table", "dbo.orders")
+        done = self.machine.run(*command, ETL_HOME="/etc/etl")
         assert done.code == 0, done.err
         sink = self.sink
         secrets = {
@@ -133,7 +133,7 @@ class Served(InstalledPipeline):
 
     def read_by_attempt(self) -> dict[int, int]:
         """How many rows each attempt of all runs has read and committed."""
-        return dict(self.ask("SELECT attempt, sum(rows_read)::int FROM etl.chunks GROUP BY attempt"))  # type: ignore[arg-type]
+        return dict(self.ask("SELECT attempt, sum(rows_read)::int FROM etl.chunks GROUP BY attempt"))
 
     def assert_exact(self, rows: int) -> None:
         """The target holds every row of every shard once, as it is."""
