@@ -109,6 +109,10 @@ class Served(InstalledPipeline):
     def children_of(self, pid: int) -> list[int]:
         return [int(child) for child in (self.proc(pid) / f"task/{pid}/children").read_text().split()]
 
+    def below(self, pid: int) -> list[int]:
+        """Its children, and theirs."""
+        return [one for child in self.children_of(pid) for one in (child, *self.below(child))]
+
     def proc(self, pid: int) -> Path:
         return self.machine.root / "proc" / str(pid)
 

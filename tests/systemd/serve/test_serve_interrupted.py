@@ -73,6 +73,23 @@ def test_a_killed_supervisor_takes_its_child_along_and_the_run_goes_on(serve: Se
     served.until_rows("SELECT answer FROM etl.requests", [("succeeded",)])
 
 
+def test_what_the_out_of_memory_killer_takes_costs_an_attempt_and_not_the_service(serve: Serve) -> None:
+    """It takes the largest process that works; here by SIGKILL: a container may not tell the kernel a limit."""
+    served = copying(serve())
+    assert served.show("OOMPolicy") == "continue"
+    supervisor, child = served.supervisor, served.child
+    assert child is not None
+    workers = [pid for pid in served.below(child) if not served.children_of(pid)]
+    largest = max(workers, key=served.rss_bytes)
+    served.hurry()
+    served.signal(largest, "KILL")
+    served.until_rows("SELECT answer FROM etl.requests", [("succeeded",)])
+    served.assert_exact(ROWS)
+    assert sum(served.read_by_attempt().values()) == 4 * ROWS, "nothing is read again"
+    assert served.said("failed:", "; try 2 in 1 s")
+    assert (served.supervisor, served.show("ActiveState")) == (supervisor, "active")
+
+
 def test_a_hung_supervisor_is_restarted_by_the_watchdog_and_the_run_goes_on(serve: Serve) -> None:
     served = copying(serve(QUICK_RESTART, "WatchdogSec=2s", "TimeoutAbortSec=1s"))
     assert served.show("NRestarts") == "0"
