@@ -36,7 +36,7 @@ def add_user(machine: Machine) -> None:
 
 
 def add_interpreter(machine: Machine) -> None:
-    """/opt/etl/venv with etl-cli in it, whose commands are found by their names."""
+    """/opt/etl/venv with etl-cli in it."""
     # an interpreter that is linked to a library of its own finds it by its old place only
     (machine.root / "etc/ld.so.conf.d/etl-python.conf").write_text(f"{_PYTHON}/lib\n")
     machine.check("ldconfig")
@@ -55,5 +55,8 @@ def add_interpreter(machine: Machine) -> None:
         f"{VENV}/bin/python",
     )
     machine.check(*pip, "install", "--quiet", "--no-index", "--no-deps", "--force-reinstall", f"/root/{wheel.name}")
-    for command in ("etl-cli", "manage-pipeline"):
-        (machine.root / "usr/local/bin" / command).symlink_to(VENV / "bin" / command)
+
+
+def command(name: str) -> str:
+    """The path of `etl-cli` or `manage-pipeline` there."""
+    return str(VENV / "bin" / name)

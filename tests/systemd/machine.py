@@ -88,7 +88,7 @@ class Machine:
             stdin=subprocess.DEVNULL,
             check=False,
             env={
-                "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+                "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
                 "HOME": "/root",
                 "LANG": "C.UTF-8",
                 **environment,

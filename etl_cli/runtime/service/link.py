@@ -15,6 +15,9 @@ from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.ledger.slots import CHANNEL
 from etl_cli.runtime.sink.connect import Sink, SinkConnection, connect_sink
 
+ANSWER_S = 15.0
+"""How long a host may be silent before it is taken for gone."""
+
 Answer = TypeVar("Answer")
 
 
@@ -45,7 +48,7 @@ class Link:
     def connect(self) -> bool:
         """Try once. Raises PlanError where another pipeline has the name in this sink."""
         self.close()
-        sink = Sink(self._config.sink, self._config.connection)
+        sink = _patient_enough(self._config)
         try:
             self._connection = connect_sink(sink, f"etl-cli {self._config.name} serve", attempts=1)
             ledger = Ledger(self._connection)
@@ -93,3 +96,13 @@ class Link:
         if self._connection is not None:
             self._connection.close()
         self._connection = None
+
+
+def _patient_enough(config: Config) -> Sink:
+    """The sink, where a host that has vanished does not hold up the supervisor's loop, and with it the watchdog."""
+    retries = config.connection
+    options = {"tcp_user_timeout": int(ANSWER_S * 1000), **config.sink.options}
+    return Sink(
+        config.sink.model_copy(update={"options": options}),
+        retries.model_copy(update={"timeout": min(retries.timeout, ANSWER_S)}),
+    )

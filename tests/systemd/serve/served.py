@@ -15,6 +15,7 @@ from tests.support.database import SinkDatabase
 from tests.support.pipeline import PipelineDirectory
 from tests.support.source import PASSWORD, USER, Shards
 from tests.support.waiting import until
+from tests.systemd.host import command
 from tests.systemd.installed import InstalledPipeline
 from tests.systemd.machine import Done
 
@@ -32,8 +33,8 @@ class Served(InstalledPipeline):
 
     def generate(self, sink_port: int) -> None:
         """Generate it, and say in .env and config.yaml where shards and sink are."""
-        command = ("etl-cli", "generate", "--name", self.name, "--table", "dbo.orders")
-        done = self.machine.run(*command, ETL_HOME="/etc/etl")
+        arguments = ("generate", "--name", self.name, "--table", "dbo.orders")
+        done = self.machine.run(command("etl-cli"), *arguments, ETL_HOME="/etc/etl")
         assert done.code == 0, done.err
         sink = self.sink
         secrets = {
@@ -65,7 +66,7 @@ class Served(InstalledPipeline):
         return done.out
 
     def try_to_manage(self, verb: str, *words: str) -> Done:
-        return self.machine.run("manage-pipeline", verb, self.name, *words, ETL_HOME="/etc/etl")
+        return self.machine.run(command("manage-pipeline"), verb, self.name, *words, ETL_HOME="/etc/etl")
 
     def remove(self) -> None:
         """Whatever the test has made of it."""
@@ -101,8 +102,7 @@ class Served(InstalledPipeline):
     def child(self) -> int | None:
         """The process of the attempt that is under way."""
         for pid in self.children_of(self.supervisor):
-            command = (self.proc(pid) / "cmdline").read_bytes().split(b"\0")
-            if b"attempt" in command:
+            if b"attempt" in (self.proc(pid) / "cmdline").read_bytes().split(b"\0"):
                 return pid
         return None
 

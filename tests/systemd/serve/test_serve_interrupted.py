@@ -37,6 +37,7 @@ def assert_went_on(served: Served, attempts: int) -> None:
 
 def test_a_stopped_copy_goes_on_after_the_next_start(serve: Serve) -> None:
     served = copying(serve())
+    served.until("StatusText", lambda status: status.startswith("copying: ") and "0 of 4 tasks" in status)
     began = time.monotonic()
     served.manage("stop")
     assert time.monotonic() - began < 20
@@ -53,8 +54,10 @@ def test_a_killed_child_costs_an_attempt_and_not_the_service(serve: Serve) -> No
     served = copying(serve())
     supervisor, child = served.supervisor, served.child
     assert child is not None
+    workers = served.below(child)
     served.hurry()
     served.signal(child, "KILL")
+    until(lambda: not any(served.proc(pid).exists() for pid in workers))
     assert_went_on(served, 2)
     assert served.said("failed: its process was ended by SIGKILL; try 2 in 1 s")[0]["PRIORITY"] == "3"
     assert served.supervisor == supervisor
