@@ -108,7 +108,7 @@ def test_a_hung_child_is_killed_and_a_long_index_build_is_left_alone(serve: Serv
     with served.sink.connect(SUPERUSER) as connection:  # the key takes its time, as of a large table
         connection.execute(
             "CREATE FUNCTION take_time() RETURNS event_trigger LANGUAGE plpgsql AS $$"
-            " BEGIN IF current_query() LIKE '%PRIMARY KEY%' THEN PERFORM pg_sleep(10); END IF; END $$"
+            " BEGIN IF current_query() LIKE 'ALTER TABLE%orders%PRIMARY KEY%' THEN PERFORM pg_sleep(10); END IF; END $$"
         )
         connection.execute(
             "CREATE EVENT TRIGGER slow ON ddl_command_start WHEN TAG IN ('ALTER TABLE') EXECUTE FUNCTION take_time()"
