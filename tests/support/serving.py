@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from tests.support.copying import rows_of
 from tests.support.database import SinkDatabase
 from tests.support.pipeline import PipelineDirectory
+from tests.support.waiting import until
 
 ORDERS = ("CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY)", "INSERT INTO dbo.orders VALUES (1), (2)")
 _PROGRAM = """
@@ -44,7 +44,7 @@ class Service:
 
     def said(self, text: str, timeout_s: float = 40) -> str:
         """Wait until it has logged that; the line."""
-        until(lambda: any(text in line for line in self.lines), timeout_s, self.lines)
+        until(lambda: any(text in line for line in self.lines), timeout_s, lambda: self.lines)
         return next(line for line in self.lines if text in line)
 
     def listen(self) -> None:
@@ -77,16 +77,6 @@ def serving(directory: PipelineDirectory, reconnect_s: float = 15, **environment
         listener.join(5)
         if process.stderr is not None:
             process.stderr.close()
-
-
-def until(condition: Callable[[], Any], timeout_s: float = 40, told: object = None) -> None:
-    deadline = time.monotonic() + timeout_s
-    while True:
-        with contextlib.suppress(Exception):
-            if condition():
-                return
-        assert time.monotonic() < deadline, told
-        time.sleep(0.1)
 
 
 def runs(sink: SinkDatabase) -> list[tuple[Any, ...]]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.systemd import host
+from tests.systemd.installed import InstalledPipeline
 from tests.systemd.machine import REPOSITORY, Machine, booted, cannot_boot
 
 SECRET = "s3cret-of-the-sink"
@@ -46,11 +47,8 @@ def machine() -> Iterator[Machine]:
     why = cannot_boot()
     if why:
         pytest.skip(why)
-    with booted() as machine:
-        machine.check(
-            "useradd", "--system", "--user-group", "--home-dir=/var/lib/etl", "--shell=/usr/sbin/nologin", "etl"
-        )
-        machine.check("install", "-d", "-o", "root", "-g", "etl", "-m", "0750", "/etc/etl", "/etc/etl/pipelines")
+    with booted(host.shown()) as machine:
+        host.add_user(machine)
         library = machine.root / "opt/standin"
         (library / "etl_cli").mkdir(parents=True)
         shutil.copy(REPOSITORY / "etl_cli" / "__init__.py", library / "etl_cli")
@@ -59,46 +57,16 @@ def machine() -> Iterator[Machine]:
 
 
 @dataclass(frozen=True)
-class Pipeline:
-    """A pipeline in the machine; `inside` is its directory there, `outside` the same seen from here."""
-
-    machine: Machine
-    name: str
-    inside: Path
-
-    @property
-    def unit(self) -> str:
-        return f"etl-{self.name}.service"
-
-    @property
-    def outside(self) -> Path:
-        return self.machine.root / self.inside.relative_to("/")
+class Pipeline(InstalledPipeline):
+    """One whose `serve` is a stand-in."""
 
     def behave(self, how: str) -> None:
         """From its next start on."""
         (self.outside / "behaviour").write_text(how)
 
-    def drop_in(self, *settings: str) -> None:
-        """Change the unit as an operator would, to have a test wait for seconds and not for minutes."""
-        directory = self.machine.root / f"etc/systemd/system/{self.unit}.d"
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / "test.conf").write_text("\n".join(settings) + "\n")
-        self.machine.check("systemctl", "daemon-reload")
-
-    def show(self, name: str) -> str:
-        return self.machine.show(self.unit, name)
-
     def seen(self) -> Any:
         """What the service saw when it started."""
         return json.loads((self.machine.root / f"var/lib/etl/{self.name}/seen.json").read_text())
-
-    def until(self, name: str, wanted: Callable[[str], bool], patience_s: float = 30) -> str:
-        """Wait for a property of the unit."""
-        deadline = time.monotonic() + patience_s
-        while not wanted(value := self.show(name)):
-            assert time.monotonic() < deadline, f"{name} stays {value!r}"
-            time.sleep(0.2)
-        return value
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """A booted systemd for tests: systemd-nspawn over an overlay of this host's root, which nothing is written to.
 
 It lives in a mount namespace of its own, and dies with the process that started it: nothing stays behind.
+A reboot keeps what was written: the same overlay is booted again.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 REPOSITORY = Path(__file__).parents[2]
 BOOT_S = 60.0
@@ -36,7 +38,13 @@ for unit in $2; do ln -sfn /dev/null "$1/root/etc/systemd/system/$unit"; done
 rm -f "$1/root/etc/machine-id"
 : > "$1/root/etc/machine-id"
 shift 2
-exec "$@"
+set +e
+while :; do
+    "$@" </dev/null
+    code=$?
+    # a container that reboots ends with this code, and stays down until it is told to go on
+    [ $code -eq 133 ] && read -r _ || exit $code
+done
 """
 
 
@@ -57,11 +65,13 @@ class Done:
     err: str
 
 
-@dataclass(frozen=True)
+@dataclass
 class Machine:
-    """A running container; `pid` is its systemd as this host counts."""
+    """A running container; `pid` is its systemd as this host counts, another one after each reboot."""
 
     pid: int
+    process: subprocess.Popen[bytes]
+    console: Path
 
     @property
     def root(self) -> Path:
@@ -77,7 +87,12 @@ class Machine:
             timeout=timeout_s,
             stdin=subprocess.DEVNULL,
             check=False,
-            env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/root", "LANG": "C.UTF-8", **environment},
+            env={
+                "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
+                "HOME": "/root",
+                "LANG": "C.UTF-8",
+                **environment,
+            },
         )
         return Done(done.returncode, done.stdout, done.stderr)
 
@@ -105,59 +120,83 @@ class Machine:
         """A property of a unit."""
         return self.check("systemctl", "show", "--value", f"--property={name}", unit).strip()
 
+    def wait(self) -> None:
+        """Until it has booted. Raises RuntimeError with the console where it does not."""
+        deadline = time.monotonic() + BOOT_S
+        while time.monotonic() < deadline and self.process.poll() is None:
+            self.pid = _systemd_of(self.process.pid) or 0
+            if self.pid and self.run("systemctl", "is-system-running").out.strip() in ("running", "degraded"):
+                return
+            time.sleep(0.2)
+        raise RuntimeError(f"systemd did not boot:\n{self.console.read_text(errors='replace')[-3000:]}")
+
+    def reboot(self, while_down: Callable[[], None] = lambda: None) -> None:
+        """Shut it down in order, do something, and boot it again."""
+        self.run("systemctl", "reboot")
+        deadline = time.monotonic() + BOOT_S
+        while _systemd_of(self.process.pid) is not None:
+            assert time.monotonic() < deadline, "it does not shut down"
+            time.sleep(0.1)
+        while_down()
+        assert self.process.stdin is not None
+        self.process.stdin.write(b"go on\n")
+        self.process.stdin.flush()
+        self.wait()
+
+    def power_off(self) -> None:
+        """End it, whatever it is doing."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        if _systemd_of(self.process.pid) is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.run("systemctl", "poweroff", timeout_s=10)
+        try:
+            self.process.wait(20)
+        except subprocess.TimeoutExpired:
+            self.process.kill()  # nspawn and its systemd die with it
+            self.process.wait(20)
+
 
 @contextlib.contextmanager
-def booted() -> Iterator[Machine]:
-    """A machine, powered off at the end. Raises RuntimeError with the console where it does not boot."""
+def booted(shown: Mapping[Path, Path] = MappingProxyType({})) -> Iterator[Machine]:
+    """A machine, powered off at the end; `shown` are directories of this host and where they are seen in it.
+
+    Raises RuntimeError with the console where it does not boot.
+    """
     place = Path(tempfile.mkdtemp(prefix="etl-machine-", dir="/tmp"))
     console = place.with_suffix(".console")
     with console.open("wb") as log:
-        process = subprocess.Popen(_command(place), stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        process = subprocess.Popen(_command(place, shown), stdin=subprocess.PIPE, stdout=log, stderr=log)
+    machine = Machine(0, process, console)
     try:
-        yield Machine(_wait(process, console))
+        machine.wait()
+        yield machine
     finally:
-        _power_off(process)
+        machine.power_off()
         place.rmdir()
         console.unlink()
 
 
-def _command(place: Path) -> list[str]:
-    binds = {str(REPOSITORY), sys.prefix, sys.base_prefix, os.path.dirname(os.path.realpath(sys.executable))}
+def _command(place: Path, shown: Mapping[Path, Path]) -> list[str]:
+    same = {str(REPOSITORY), sys.prefix, sys.base_prefix, os.path.dirname(os.path.realpath(sys.executable))}
     nspawn = ["systemd-nspawn", f"--directory={place}/root", "--boot", "--register=no", "--keep-unit"]
     nspawn += [f"--machine={place.name[-20:].replace('_', 'x')}", "--console=read-only"]
-    nspawn += [f"--bind-ro={path}" for path in sorted(binds)]
-    start = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private"]
-    return [*start, "sh", "-c", _BOOT, "boot", str(place), " ".join(_MASKED), *nspawn]
-
-
-def _wait(process: subprocess.Popen[bytes], console: Path) -> int:
-    deadline = time.monotonic() + BOOT_S
-    while time.monotonic() < deadline and process.poll() is None:
-        pid = _systemd_of(process.pid)
-        if pid:
-            state = Machine(pid).run("systemctl", "is-system-running").out.strip()
-            if state in ("running", "degraded"):
-                return pid
-        time.sleep(0.3)
-    raise RuntimeError(f"systemd did not boot:\n{console.read_text(errors='replace')[-3000:]}")
+    nspawn += [f"--bind-ro={path}" for path in sorted(same)]
+    nspawn += [f"--bind-ro={here}:{there}" for here, there in shown.items()]
+    bound = ["setpriv", "--pdeathsig", "KILL"]
+    start = [*bound, "unshare", "--mount", "--propagation", "private"]
+    return [*start, "sh", "-c", _BOOT, "boot", str(place), " ".join(_MASKED), *bound, *nspawn]
 
 
 def _systemd_of(pid: int) -> int | None:
-    """The first process of the container below nspawn."""
+    """The first process of the container, below the nspawn that the shell `pid` has started."""
     with contextlib.suppress(OSError):
-        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
-            if Path(f"/proc/{child}/comm").read_text().strip() in ("systemd", "init"):
-                return int(child)
+        for nspawn in _children(pid):
+            for child in _children(nspawn):
+                if Path(f"/proc/{child}/comm").read_text().strip() in ("systemd", "init"):
+                    return child
     return None
 
 
-def _power_off(process: subprocess.Popen[bytes]) -> None:
-    pid = _systemd_of(process.pid)
-    if pid:
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            Machine(pid).run("systemctl", "poweroff", timeout_s=10)
-    try:
-        process.wait(20)
-    except subprocess.TimeoutExpired:
-        process.kill()  # its systemd dies with it
-        process.wait(20)
+def _children(pid: int) -> list[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

@@ -27,14 +27,15 @@ _YAML_1_1 = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:int")
 """Values that YAML 1.1, which PyYAML reads, takes for truth values and for octal, binary and base 60 numbers."""
 
 
-def load_config(directory: Path, environment: Mapping[str, str] | None = None) -> Config:
+def load_config(directory: Path, environment: Mapping[str, str] | None = None, *, text: str | None = None) -> Config:
     """The validated configuration of the pipeline in `directory`.
 
-    `environment` is the process's by default; it wins over the directory's .env.
+    `environment` is the process's by default; it wins over the directory's .env. `text` stands for the content
+    of config.yaml where somebody has read it before.
     Raises ConfigError with one line a problem.
     """
     path = directory / "config.yaml"
-    text = _read(path)
+    text = _read(path) if text is None else text
     node, data = _parse(path, text)
     lines = dict(_lines_of(node, ()))
     variables = read_environment(directory, environment)

@@ -22,6 +22,22 @@ class OpenRequest:
     verb: str
     arguments: Mapping[str, Any]
     requested_by: str
+    run_state: str | None = None
+    """Of its newest run, where it was taken before."""
+
+
+@dataclass(frozen=True)
+class UnfinishedSlot:
+    """A slot that was taken and has no outcome.
+
+    `run_state` is that of its newest run, None where none has begun, or where another entry's may be meant.
+    `is_followed`: a newer slot of the entry was taken since.
+    """
+
+    due: dt.datetime
+    entry: int
+    run_state: str | None
+    is_followed: bool
 
 
 def claim_slot(connection: SinkConnection, pipeline: str, due: dt.datetime, entry: int) -> bool:
@@ -40,6 +56,21 @@ def end_slot(connection: SinkConnection, pipeline: str, due: dt.datetime, entry:
         "UPDATE etl.slots SET outcome = %s WHERE (pipeline, due_at, entry) = (%s, %s, %s)",
         [outcome, pipeline, due, entry],
     )
+
+
+def unfinished_slots(connection: SinkConnection, pipeline: str) -> list[UnfinishedSlot]:
+    """Those that this host has taken, oldest first."""
+    rows = connection.execute(
+        "SELECT s.due_at, s.entry,"
+        " (SELECT r.state FROM etl.runs AS r WHERE r.pipeline = s.pipeline AND r.slot = s.due_at"
+        "  AND NOT EXISTS (SELECT FROM etl.slots AS o WHERE (o.pipeline, o.due_at) = (s.pipeline, s.due_at)"
+        "                  AND o.entry <> s.entry) ORDER BY r.run_id DESC LIMIT 1),"
+        " EXISTS (SELECT FROM etl.slots AS n WHERE (n.pipeline, n.entry) = (s.pipeline, s.entry)"
+        "         AND n.due_at > s.due_at)"
+        " FROM etl.slots AS s WHERE s.pipeline = %s AND s.host = %s AND s.outcome IS NULL ORDER BY s.due_at, s.entry",
+        [pipeline, socket.gethostname()],
+    ).fetchall()
+    return [UnfinishedSlot(*row) for row in rows]
 
 
 def last_slot(connection: SinkConnection, pipeline: str) -> dt.datetime | None:
@@ -69,6 +100,18 @@ def take_request(connection: SinkConnection, pipeline: str) -> OpenRequest | Non
         [socket.gethostname(), pipeline],
     ).fetchone()
     return OpenRequest(*row) if row else None
+
+
+def unfinished_requests(connection: SinkConnection, pipeline: str) -> list[OpenRequest]:
+    """Those that this host has taken and not answered, oldest first."""
+    rows = connection.execute(
+        "SELECT q.request_id, q.verb, q.arguments, q.requested_by,"
+        " (SELECT r.state FROM etl.runs AS r WHERE r.request_id = q.request_id ORDER BY r.run_id DESC LIMIT 1)"
+        " FROM etl.requests AS q WHERE q.pipeline = %s AND q.host = %s AND q.taken_at IS NOT NULL"
+        " AND q.finished_at IS NULL ORDER BY q.request_id",
+        [pipeline, socket.gethostname()],
+    ).fetchall()
+    return [OpenRequest(*row) for row in rows]
 
 
 def answer_request(connection: SinkConnection, request_id: int, answer: str) -> None:

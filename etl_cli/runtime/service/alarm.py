@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 import sys
 from pathlib import Path
@@ -9,13 +10,15 @@ from pathlib import Path
 from etl_cli.runtime.alerts import Alert, Reason, wants
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.service.log import Log
+from etl_cli.runtime.service.taken import TakenConfig
 
 
 class Alarm:
     """Of one pipeline."""
 
-    def __init__(self, directory: Path, config: Config, log: Log) -> None:
+    def __init__(self, directory: Path, config: Config, taken: TakenConfig, log: Log) -> None:
         self._directory = directory
+        self._taken = taken
         self._log = log
         self._senders: list[subprocess.Popen[bytes]] = []
         self.config = config
@@ -33,8 +36,8 @@ class Alarm:
             start_new_session=True,
         )
         assert sender.stdin is not None
-        with sender.stdin:
-            sender.stdin.write(alert.as_json().encode())
+        with contextlib.suppress(BrokenPipeError), sender.stdin as stdin:
+            stdin.write(f"{alert.as_json()}\n{self._taken.text}".encode())
         self._senders.append(sender)
 
     def reap(self) -> None:

@@ -1,6 +1,7 @@
-"""One attempt, in a process of its own: `python -m etl_cli.runtime attempt DIRECTORY REQUEST`.
+"""One attempt, in a process of its own: `python -m etl_cli.runtime attempt DIRECTORY REQUEST < config.yaml`.
 
-It ends when its supervisor does. Exit codes are those of `etl-cli run`.
+Its input is the configuration that the service has taken, whatever the file holds by now. It ends when its
+supervisor does. Exit codes are those of `etl-cli run`.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import ctypes
 import json
 import os
 import signal
+import sys
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
@@ -31,7 +33,7 @@ def attempt(directory: Path, request_json: str) -> int:
     progress = Progress(listen=reporter)
     secrets: set[str] = set()
     try:
-        config = load_config(directory)
+        config = load_config(directory, text=sys.stdin.buffer.read().decode())
         secrets = secrets_in(config)
         outcome = run_pipeline(config, progress, Request(**json.loads(request_json)))
     except RunFailedError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -16,9 +17,9 @@ from etl_cli.runtime.service.reports import REPORT_FD, Report
 
 
 class Child:
-    """Started at once; read `pipe` whenever it is readable."""
+    """Started at once, to go by the config.yaml of this `text`; read `pipe` whenever it is readable."""
 
-    def __init__(self, directory: Path, request: Mapping[str, Any], interpreter: str = sys.executable) -> None:
+    def __init__(self, directory: Path, text: str, request: Mapping[str, Any]) -> None:
         self.pipe, theirs = os.pipe()
         os.set_blocking(self.pipe, False)
         self._rest = b""
@@ -28,14 +29,17 @@ class Child:
         self.killed_for: str | None = None
         try:
             self._process = subprocess.Popen(
-                [interpreter, "-m", "etl_cli.runtime", "attempt", str(directory), json.dumps(request)],
-                stdin=subprocess.DEVNULL,
+                [sys.executable, "-m", "etl_cli.runtime", "attempt", str(directory), json.dumps(request)],
+                stdin=subprocess.PIPE,
                 env={**os.environ, REPORT_FD: str(theirs)},
                 pass_fds=[theirs],
                 start_new_session=True,  # a Ctrl-C of the terminal is the supervisor's alone to hear
             )
         finally:
             os.close(theirs)
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError), self._process.stdin as stdin:  # whoever has died is found so
+            stdin.write(text.encode())
 
     @property
     def pid(self) -> int:

@@ -31,9 +31,8 @@ class Log:
         self._recent = _Recent()
         self._configure(Logging(), None)
 
-    def configure(self, pipeline: str, settings: Logging) -> None:
-        """Take what config.yaml says of name, level, files and format; a directory that cannot be written is told."""
-        self._pipeline = pipeline
+    def configure(self, settings: Logging) -> None:
+        """Take what config.yaml says of level, files and format; a directory that cannot be written is told."""
         directory = settings.directory or os.environ.get("LOGS_DIRECTORY", "").split(":")[0]
         self._configure(settings, Path(directory) if directory else None)
 

@@ -13,7 +13,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from etl_cli.runtime.config import Config, load_config
+from etl_cli.runtime.config import Config
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.ledger.heartbeat import running
 from etl_cli.runtime.ledger.ledger import Ledger
@@ -33,14 +33,16 @@ from etl_cli.runtime.service.outlook import Outlook
 from etl_cli.runtime.service.reports import Report
 from etl_cli.runtime.service.taken import TakenConfig
 from etl_cli.runtime.service.timers import Timers, use_utc
+from etl_cli.runtime.service.unfinished import unfinished_work, work_of_request, work_of_slot
 from etl_cli.runtime.service.unrecorded import Ending, Unrecorded
 from etl_cli.runtime.service.work import Queue, Work
 from etl_cli.runtime.sink.connect import SinkConnection
 
-RECONNECT_S = 15.0
-"""How long after the sink was found away it is tried again."""
+RECONNECT_S = 16.0
+"""The sink that is away is tried again after 1 s, then after twice as long each time, in the end after this."""
 
 STALL_LOOK_S = 30.0
+LINGER_LOOK_S = 10.0
 _MARGIN_S = 5.0
 
 
@@ -48,26 +50,31 @@ def serve(directory: Path) -> int:
     """Serve the pipeline in `directory` until a signal ends it; the exit code."""
     use_utc()
     log = Log(directory.name)
+    taken = TakenConfig(directory)
     try:
-        config = load_config(directory)
+        config = taken.read()
+        log = Log(config.name)
+        return Supervisor(directory, config, taken, log).run()
     except EtlError as error:
         log.error(str(error))
         return error.exit_code
-    return Supervisor(directory, config, log).run()
 
 
 class Supervisor:
     """One pipeline's service."""
 
-    def __init__(self, directory: Path, config: Config, log: Log) -> None:
+    def __init__(self, directory: Path, config: Config, taken: TakenConfig, log: Log) -> None:
         self._directory = directory
         self._config = config
         self._log = log
         self._notifier = Notifier()
-        self._taken = TakenConfig(directory)
+        self._taken = taken
+        self._is_refused = False
         self._timers = Timers()
-        self._link = Link(config)
-        self._alarm = Alarm(directory, config, log)
+        self._reconnect_s = 1.0
+        self._selector = selectors.DefaultSelector()
+        self._link = Link(config, self._selector, self._on_ledger)
+        self._alarm = Alarm(directory, config, taken, log)
         self._clock = Clock(config, self._timers, self._link, log, self._alarm, self._offer_slot)
         self._outlook = Outlook(config, self._clock.schedule, log)
         self._failing: bool | None = None
@@ -75,12 +82,10 @@ class Supervisor:
         self._queue = Queue(config.overlap)
         self._children: dict[Child, Work] = {}
         self._retries: list[Work] = []
-        self._selector = selectors.DefaultSelector()
-        self._linked: int | None = None
         self._stopping = False
         self._stop_by: float | None = None
         self._secrets = secrets_in(config)
-        log.configure(config.name, config.logging)
+        log.configure(config.logging)
 
     def run(self) -> int:
         """The loop."""
@@ -93,6 +98,7 @@ class Supervisor:
         while not (self._stopping and not self._children):
             self._timers.run_due()
             self._reap()
+            self._look_at_ledger()
             self._start_what_waits()
             if not (self._stopping and not self._children):
                 self._wait()
@@ -134,18 +140,20 @@ class Supervisor:
         """Read config.yaml again; a wrong one is told loudly, and the old one holds."""
         self._notifier.reloading()
         try:
-            config = load_config(self._directory)
+            config = self._taken.read()
         except EtlError as error:
             self._log.error(f"config.yaml was not taken over, the old one holds: {error}")
             self._taken.refused(str(error))
-            self._notifier.ready(f"config.yaml is wrong, the old one holds: {self._idle_status()}")
+            self._is_refused = True
+            self._notifier.ready(self._idle_status())
             return
+        self._is_refused = False
         self._config = self._alarm.config = config
         self._secrets = secrets_in(config)
         self._queue.overlap = config.overlap
         self._link.close()
-        self._link = Link(config)
-        self._log.configure(config.name, config.logging)
+        self._link = Link(config, self._selector, self._on_ledger)
+        self._log.configure(config.logging)
         self._clock.take(config, self._link)
         self._outlook.take(config, self._clock.schedule)
         self._reconnect()
@@ -157,7 +165,6 @@ class Supervisor:
     # sleeping
 
     def _wait(self) -> None:
-        self._watch_link()
         seconds = self._sleep_s()
         self._outlook.sleeps(seconds)
         for key, _ in self._selector.select(seconds):
@@ -175,16 +182,6 @@ class Supervisor:
         known = [seconds for seconds in longest if seconds is not None]
         return min(known) if known else None
 
-    def _watch_link(self) -> None:
-        descriptor = self._link.fileno()
-        if descriptor == self._linked:
-            return
-        if self._linked is not None:
-            self._selector.unregister(self._linked)
-        if descriptor is not None:
-            self._selector.register(descriptor, selectors.EVENT_READ, self._on_ledger)
-        self._linked = descriptor
-
     # the ledger
 
     def _reconnect(self) -> None:
@@ -195,6 +192,7 @@ class Supervisor:
             self._clock.wait(dt.datetime.now(dt.UTC))
             return
         self._timers.cancel("reconnect")
+        self._reconnect_s = 1.0
         recorded = self._link.ask(lambda c: self._unrecorded.record(c, self._config.name))
         if recorded:
             self._log.info(f"what {recorded} runs came to is recorded now that the ledger is back")
@@ -203,17 +201,24 @@ class Supervisor:
         self._clock.catch_up()
         self._take_requests()
 
+    def _look_at_ledger(self) -> None:
+        """Hear what arrived beside an answer, which wakes nobody, and see that an answer did not come."""
+        if self._link.is_up:
+            self._on_ledger()
+        elif not self._stopping and not self._timers.has("reconnect"):
+            self._lost_ledger()
+
     def _on_ledger(self) -> None:
         if self._link.heard():
             self._take_requests()
         if not self._link.is_up:
-            self._watch_link()
             self._lost_ledger()
 
     def _lost_ledger(self) -> None:
         self._outlook.lost_ledger()
-        self._log.warning(f"{self._redacted(self._link.error)}; next try in {RECONNECT_S:.0f} s")
-        self._timers.after(RECONNECT_S, "reconnect", self._reconnect)
+        self._log.warning(f"{self._redacted(self._link.error)}; next try in {self._reconnect_s:.0f} s")
+        self._timers.after(self._reconnect_s, "reconnect", self._reconnect)
+        self._reconnect_s = min(2 * self._reconnect_s, RECONNECT_S)
 
     def _look_back(self) -> None:
         self._link.ask(lambda c: self._outlook.look_back(c, self._config))
@@ -228,32 +233,47 @@ class Supervisor:
         if request.verb != "run":
             self._record(Ending(f"this service does not know {request.verb}", request_id=request.request_id))
             return
-        keys = {key: request.arguments[key] for key in ("resume", "tables", "shards", "full", "where")
-                if key in request.arguments}  # fmt: skip
-        asked = Request(requested_by=request.requested_by, **keys)
         self._log.info(f"{request.requested_by} asks for a run")
-        self._queue.offer(Work("request", asked, request_id=request.request_id), busy=bool(self._children))
+        work = work_of_request(request.request_id, request.arguments, request.requested_by)
+        self._queue.offer(work, busy=bool(self._children))
 
     def _resume_what_was_interrupted(self) -> None:
-        """Of this host or another that is gone: the newest run, where it was a whole one."""
-        if self._children or self._queue.waiting or self._retries:
+        """What this service had taken before it ended, else the newest run, where it was a whole one.
+
+        The newest run may be of another host that is gone, or of a command.
+        """
+        if self._children or self._queue.waiting or self._retries or self._stopping:
             return
-
-        def question(connection: SinkConnection) -> bool:
-            rescue(connection, self._config.name)
-            last = Ledger(connection).last_run(self._config.name)
-            return bool(
-                last
-                and last.state == "interrupted"
-                and not last.partial
-                and last.age_s < self._config.resume_within
-                and last.barren <= self._config.max_resumptions
-                and not running(connection, self._config.name)
-            )
-
-        if self._link.ask(question):
+        if self._link.ask(self._own_run_is_active):
+            self._timers.after(LINGER_LOOK_S, "resume", self._resume_what_was_interrupted)
+            return
+        unfinished = self._link.ask(lambda c: unfinished_work(c, self._config.name, self._clock.schedule))
+        for work in unfinished or []:
+            how = "goes on" if work.request.resume else "begins now"
+            self._log.info(f"{self._named(work)} was taken before the service ended: it {how}")
+            self._queue.waiting.append(work)
+        if not unfinished and self._link.ask(self._was_interrupted):
             self._log.info("a run was interrupted: it is resumed")
-            self._queue.offer(Work("resumption", Request("resumption", resume=True)), busy=False)
+            self._queue.waiting.append(Work("resumption", Request("resumption", resume=True)))
+
+    def _own_run_is_active(self, connection: SinkConnection) -> bool:
+        """Whether the ledger shows a run of this host at work, though no child is.
+
+        A killed one's session may be in the middle of a statement yet; or somebody runs it by hand.
+        """
+        rescue(connection, self._config.name)
+        return any(run.host == socket.gethostname() for run in running(connection, self._config.name))
+
+    def _was_interrupted(self, connection: SinkConnection) -> bool:
+        last = Ledger(connection).last_run(self._config.name)
+        return bool(
+            last
+            and last.state == "interrupted"
+            and not last.partial
+            and last.age_s < self._config.resume_within
+            and last.barren <= self._config.max_resumptions
+            and not running(connection, self._config.name)
+        )
 
     def _record(self, ending: Ending) -> None:
         """Write into the ledger how something ended, now or when it is back."""
@@ -268,8 +288,7 @@ class Supervisor:
     # slots
 
     def _offer_slot(self, slot: Slot) -> None:
-        request = Request("slot", tables=tuple(slot.tables or ()), full=slot.full)
-        work = Work("slot", request, slot=slot.due, entry=slot.entry)
+        work = work_of_slot(slot)
         for child, other in self._children.items():
             report = child.last or Report("starting")
             self._log.warning(
@@ -295,7 +314,7 @@ class Supervisor:
             self._start(work)
 
     def _start(self, work: Work) -> None:
-        child = Child(self._directory, work.as_json())
+        child = Child(self._directory, self._taken.text, work.as_json())
         self._children[child] = work
         self._selector.register(child.pipe, selectors.EVENT_READ, partial(self._on_report, child))
         tries = f", try {work.failures + 1}" if work.failures else ""
@@ -412,7 +431,14 @@ class Supervisor:
 
     def _idle_status(self) -> str:
         upcoming = self._clock.schedule.next_slot(dt.datetime.now(dt.UTC))
-        return f"next run {self._clock.local(upcoming.due)}" if upcoming else "no schedule: runs on request"
+        next_run = f"next run {self._clock.local(upcoming.due)}" if upcoming else "no schedule: runs on request"
+        told = [
+            "config.yaml is wrong, the old one holds" if self._is_refused else "",
+            "the sink is away" if self._link.is_lost else "",
+            "the last run failed" if self._failing else "",
+            next_run,
+        ]
+        return "; ".join(filter(None, told))
 
     def _named(self, work: Work) -> str:
         return f"slot {self._clock.local(work.slot)}" if work.slot is not None else work.cause

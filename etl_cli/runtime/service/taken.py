@@ -1,4 +1,7 @@
-"""Says which config.yaml the service goes by: whoever edits it sees whether it was taken over."""
+"""Keeps the config.yaml that the service goes by, and says which it is: whoever edits it sees whether it was taken.
+
+What holds is kept as text: an attempt that read the file itself would go by one that nobody has taken over yet.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,8 @@ import json
 import os
 from pathlib import Path
 
+from etl_cli.runtime.config import Config, load_config
+
 FILE = "config.json"
 
 
@@ -15,25 +20,35 @@ class TakenConfig:
     """Written to $RUNTIME_DIRECTORY, replaced in one step; nothing is written where there is none."""
 
     def __init__(self, directory: Path) -> None:
-        self._source = directory / "config.yaml"
+        self._directory = directory
+        self._read: bytes | None = None
+        self.text = ""
+        """The content that holds."""
         place = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
         self._file = Path(place) / FILE if place else None
         self._taken: str | None = None
 
+    def read(self) -> Config:
+        """The configuration in the file as it is now. Raises ConfigError."""
+        self._read, text = None, None
+        with contextlib.suppress(OSError, UnicodeDecodeError):  # load_config says it better
+            self._read = (self._directory / "config.yaml").read_bytes()
+            text = self._read.decode()
+        config = load_config(self._directory, text=text)
+        self.text = text or ""
+        return config
+
     def took(self) -> None:
-        """The file as it is now holds."""
+        """What was read last holds."""
         self._taken = self._digest()
         self._write(None, None)
 
     def refused(self, problem: str) -> None:
-        """The file as it is now is wrong; the one before holds."""
+        """What was read last is wrong; the one before holds."""
         self._write(self._digest(), problem)
 
     def _digest(self) -> str | None:
-        try:
-            return hashlib.sha256(self._source.read_bytes()).hexdigest()
-        except OSError:
-            return None
+        return hashlib.sha256(self._read).hexdigest() if self._read is not None else None
 
     def _write(self, refused: str | None, problem: str | None) -> None:
         if self._file is None:

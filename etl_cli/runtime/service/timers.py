@@ -44,6 +44,10 @@ class Timers:
         """Forget what was to be called under that name."""
         self._scheduler.clear(name)
 
+    def has(self, name: str) -> bool:
+        """Whether something is to be called under that name."""
+        return bool(self._scheduler.get_jobs(name))
+
     def run_due(self) -> None:
         """Call what is due."""
         self._scheduler.run_pending()

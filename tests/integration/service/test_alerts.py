@@ -12,8 +12,9 @@ from tests.support.copying import Make, rows_of
 from tests.support.database import SinkDatabase
 from tests.support.forward import Forwarder
 from tests.support.mail import Mailbox, mail_server
-from tests.support.serving import ORDERS, runs, serving, until
+from tests.support.serving import ORDERS, runs, serving
 from tests.support.source import Shards
+from tests.support.waiting import until
 
 NUL = "INSERT INTO dbo.orders VALUES (3, NCHAR(0))"
 TABLE = "CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY, note nvarchar(5) NULL)"

@@ -14,8 +14,9 @@ from tests.conftest import free_port
 from tests.support.copying import Make, rows_of
 from tests.support.database import SinkDatabase
 from tests.support.forward import Forwarder
-from tests.support.serving import ORDERS, serving, until
+from tests.support.serving import ORDERS, serving
 from tests.support.source import Shards
+from tests.support.waiting import until
 
 
 def get(port: int, path: str) -> tuple[int, str]:

@@ -7,8 +7,9 @@ import pytest
 from etl_cli.runtime.ledger.slots import ask
 from tests.support.copying import Make, rows_of
 from tests.support.database import SinkDatabase
-from tests.support.serving import runs, serving, until
+from tests.support.serving import runs, serving
 from tests.support.source import Shards
+from tests.support.waiting import until
 
 
 def ask_for_a_run(sink: SinkDatabase) -> None:
