@@ -19,14 +19,18 @@ from etl_cli.runtime.ledger.heartbeat import Heartbeat
 from etl_cli.runtime.ledger.ledger import Ledger, PastTask, RunTotals
 from etl_cli.runtime.ledger.migrate import ledger_errors
 from etl_cli.runtime.ledger.rescue import claim, drop_leftovers, end_sessions, rescue
+from etl_cli.runtime.ledger.steps import take_over_steps
 from etl_cli.runtime.ledger.watermarks import read_watermarks
 from etl_cli.runtime.outcome import Outcome, RunFailedError
 from etl_cli.runtime.planning import Marks, Resolved, resolve_or_refuse, sink_of
+from etl_cli.runtime.program.declared import Declared
+from etl_cli.runtime.program.importing import declared_in
 from etl_cli.runtime.progress import Progress
 from etl_cli.runtime.request import EVERYTHING, Request
 from etl_cli.runtime.resumption import Beginning, beginning
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, name_session, translate
 from etl_cli.runtime.source.driver import missing_libraries, uses_microsoft_driver
+from etl_cli.runtime.steps import Steps
 from etl_cli.runtime.table_run import RunFacts
 from etl_cli.runtime.windows import from_ledger
 from etl_cli.runtime.workers import warm_up
@@ -76,7 +80,7 @@ def run_pipeline(config: Config, progress: Progress, request: Request = EVERYTHI
         )
         name_session(connection, facts.application)
         copying = Copying(config, request, resolved, ledger, connection, progress, facts, begun.tasks, marks)
-        run = _Run(request, resolved, ledger, progress, facts, copying)
+        run = _Run(config, request, resolved, ledger, progress, facts, copying)
         return run.execute(time.monotonic() - began, errors)
 
 
@@ -118,6 +122,7 @@ def _begun(
     if decided.how == "retry" and decided.of is not None:
         end_sessions(connection, decided.of.run_id)
         ledger.take_over(decided.of.run_id, run_id)
+        take_over_steps(connection, decided.of.run_id, run_id)
     return _Begun(run_id, 1, decided.how, tasks)
 
 
@@ -170,6 +175,7 @@ class _Run:
 
     def __init__(
         self,
+        config: Config,
         request: Request,
         resolved: Resolved,
         ledger: Ledger,
@@ -177,6 +183,7 @@ class _Run:
         facts: RunFacts,
         copying: Copying,
     ) -> None:
+        self._config = config
         self._request = request
         self._resolved = resolved
         self._ledger = ledger
@@ -190,7 +197,7 @@ class _Run:
         self._errors.extend(errors)
         state = "failed"
         try:
-            self._copying.copy()
+            self._run_steps()
             state = "failed" if self._errors else "succeeded"
         except KeyboardInterrupt:
             state = "interrupted"
@@ -200,6 +207,33 @@ class _Run:
         if outcome.error is not None:
             raise RunFailedError(outcome.error.message, outcome.error.remedy, outcome) from outcome.error
         return outcome
+
+    def _run_steps(self) -> None:
+        """The copy alone, or the graph that etl.py declares."""
+        directory = self._config.directory
+        declared = declared_in(directory) if directory is not None else Declared()
+        if directory is None or not declared.steps:
+            self._copying.copy()
+            return
+        config, facts = self._config, self._facts
+        sources = [table.plan.source for table in self._resolved.tables]
+        with connect_sink(sink_of(config), f"etl-cli {config.name} run {facts.run_id} steps") as connection:
+            steps = Steps(
+                directory,
+                declared,
+                connection,
+                self._progress,
+                facts.run_id,
+                {**config.params, **self._request.params},
+                fail_fast=config.fail_fast,
+                at_once=config.parallelism.steps,
+                copy=lambda step: self._copying.copy(declared.tables_of(step, sources)),
+                stop_copy=self._copying.cancel,
+            )
+            try:
+                steps.run()
+            finally:
+                self._errors.extend(steps.errors)
 
     def _finished(self, state: str, planning_s: float) -> Outcome:
         """Write the end into the ledger; what was loaded beside a target stays for a resumption."""

@@ -17,6 +17,7 @@ import psycopg
 
 from etl_cli.runtime.config import load_config
 from etl_cli.runtime.errors import ConfigError, EtlError
+from etl_cli.runtime.parent import die_with_parent
 from etl_cli.runtime.program.context import Run
 from etl_cli.runtime.program.declared import Step, parameters_of
 from etl_cli.runtime.program.importing import PROGRAM, declared_in
@@ -120,7 +121,5 @@ def _told(error: Exception, directory: Path) -> str:
 
 def main(directory: Path) -> int:
     """Read the task and run it; ends with the run that asked for it."""
-    from etl_cli.runtime.service.attempt import die_with_parent
-
     die_with_parent()
     return run_step(directory, json.loads(sys.stdin.read()))

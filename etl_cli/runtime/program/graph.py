@@ -137,7 +137,10 @@ class Walk:
 
 
 def missing_parameters(
-    takes: Mapping[str, Sequence[str]], steps: Iterable[str], given: Iterable[str], own: Iterable[str] = ("run",)
+    takes: Mapping[str, Sequence[str]],
+    steps: Iterable[str],
+    given: Iterable[str],
+    own: Iterable[str] = ("run", "params"),
 ) -> list[str]:
     """A line for each parameter of a step that nothing gives: no step, no parameter of the run."""
     known = {*steps, *given, *own}
