@@ -136,7 +136,8 @@ def with_changes(config: Config, plan: Plan, problems: list[str], request: Reque
         return plan
     if not request.tables:
         entries = [] if config.schedule is None or isinstance(config.schedule, str) else config.schedule
-        params = {*config.params, *request.params, *(name for entry in entries for name in entry.params)}
+        given = {**config.params, **request.params}
+        params = [{**given, **entry.params} for entry in entries] or [given]
         problems += declared.problems([table.source for table in plan.tables], params)
     tables = []
     for table in plan.tables:

@@ -7,7 +7,7 @@ import hashlib
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import psycopg
@@ -118,6 +118,8 @@ def _begun(
     if decided.how == "resume" and decided.of is not None:
         end_sessions(connection, decided.of.run_id)
         return _Begun(decided.of.run_id, ledger.resume_run(decided.of.run_id), "resume", tasks)
+    if decided.how == "retry" and decided.of is not None:
+        request = replace(request, params={**ledger.params_of(decided.of.run_id), **request.params})
     run_id = ledger.start_run(config.name, fingerprint, request)
     if decided.how == "retry" and decided.of is not None:
         end_sessions(connection, decided.of.run_id)
@@ -224,7 +226,7 @@ class _Run:
                 connection,
                 self._progress,
                 facts.run_id,
-                {**config.params, **self._request.params},
+                {**config.params, **self._ledger.params_of(facts.run_id)},
                 fail_fast=config.fail_fast,
                 at_once=config.parallelism.steps,
                 copy=lambda step: self._copying.copy(declared.tables_of(step, sources)),

@@ -141,6 +141,11 @@ class Ledger:
         assert row is not None
         return int(row[0])
 
+    def params_of(self, run_id: int) -> dict[str, Any]:
+        """The parameters that a run was given."""
+        row = self._connection.execute("SELECT params FROM etl.runs WHERE run_id = %s", [run_id]).fetchone()
+        return dict(row[0]) if row else {}
+
     def forbid_resumption(self, run_id: int) -> None:
         """What the run has loaded did not pass validation: no other run may go on with it."""
         self._connection.execute("UPDATE etl.runs SET resumable = false WHERE run_id = %s", [run_id])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -109,15 +109,21 @@ class Declared:
         wanted = _folded(source)
         return [change for change in self.changes if _folded(change.table) == wanted]
 
-    def problems(self, sources: Sequence[str], params: Iterable[str]) -> list[str]:
-        """A line for each thing that cannot be: in the graph, of tables that are not copied, of missing parameters."""
+    def problems(self, sources: Sequence[str], params: Sequence[Mapping[str, Any]]) -> list[str]:
+        """A line for each thing that cannot be: in the graph, of tables that are not copied, of parameters.
+
+        `params` are those of each kind of run that there is: the schedule's entries may give other ones.
+        """
         try:
             graph = self.graph()
         except ConfigError as error:
             return [str(error)]
         takes = {step.name: [n for n in step.takes if n not in step.optional] for step in self.steps}
         names = [node.name for node in graph.nodes]
-        return self.unknown_tables(sources) + missing_parameters(takes, names, params)
+        given = {name for one in params for name in one}
+        wrong = [line for step in self.steps for one in params for line in _not_fitting(step, one)]
+        missing = missing_parameters(takes, names, given)
+        return self.unknown_tables(sources) + missing + list(dict.fromkeys(wrong))
 
     def unknown_tables(self, sources: Sequence[str]) -> list[str]:
         """A line for each table that a change or a copy step names, and that is not copied."""
@@ -151,6 +157,21 @@ def parameters_of(function: Callable[..., Any] | None) -> tuple[tuple[str, ...],
         if parameter.default is not parameter.empty:
             optional.append(name)
     return tuple(takes), tuple(optional)
+
+
+def _not_fitting(step: Step, params: Mapping[str, Any]) -> list[str]:
+    """What a step's model says against parameters."""
+    if step.model is None:
+        return []
+    from pydantic import ValidationError
+
+    try:
+        step.model.model_validate(dict(params))
+    except ValidationError as error:
+        return [
+            f"step {step.name}: parameter {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
+        ]
+    return []
 
 
 def python_step(

@@ -230,3 +230,34 @@ def test_a_wrong_graph_is_told_in_a_line(wrong: str, orders: Shards, sink: SinkD
     assert done.code in (1, 2), done.out
     assert wanted in done.err
     assert "Traceback" not in done.err
+
+
+def test_parameters_come_from_the_command_line_the_configuration_and_a_resumption(
+    orders: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    directory = program(
+        pipeline(ORDERS, params={"day": "monday", "limit": 5}),
+        """
+        from pydantic import BaseModel
+
+        class Wanted(BaseModel):
+            day: str
+            limit: int
+
+        @pipeline.step(model=Wanted)
+        def told(run, params, day):
+            if not run.sink.execute("SELECT to_regclass('there') IS NOT NULL")[0][0]:
+                raise RuntimeError("not there")
+            return [params.day, params.limit, day]
+        """,
+    )
+    assert directory.cli("run", "--param", "limit=7").code == 1
+    with sink.open() as connection:
+        connection.execute("CREATE TABLE there ()")
+    assert directory.cli("run", "--resume").code == 0
+    assert rows_of(sink, "SELECT result FROM etl.steps WHERE step = 'told' AND state = 'succeeded'") == [
+        (["monday", 7, "monday"],)
+    ]
+    done = directory.cli("run", "--param", "limit=many")
+    assert (done.code, "step told: parameter limit: Input should be a valid integer" in done.err) == (1, True), done.err
+    assert directory.cli("run", "--param", "limit").code == 2
