@@ -9,7 +9,7 @@ from typing import Literal
 import psycopg
 from psycopg import sql
 
-from etl_cli.runtime.errors import DataError
+from etl_cli.runtime.errors import DataError, SinkError
 from etl_cli.runtime.names import quote_sink, quote_text
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.sink.connect import SinkConnection
@@ -22,6 +22,8 @@ OPERATION = "etl_operation"
 """The staging table's column that tells in mode changes what became of a row: U is there, D is gone."""
 
 _STAGING = "pg_temp.etl_staging"
+_SERIALIZATION_FAILURE = "40001"
+"""What another try may mend."""
 
 
 @dataclass(frozen=True)
@@ -113,11 +115,14 @@ class Destination:
         other = f"SELECT k.etl_shard, to_jsonb(k) - 'etl_shard' FROM {self.keys.quoted} AS k JOIN {_STAGING} AS s"
         where = f"ON {same_key} WHERE k.etl_shard <> {quote_text(shard)} LIMIT 1"
         row = connection.execute(sql.SQL(f"{other} {where}")).fetchone()
-        if row is not None:
-            raise DataError(
-                f"{plan.source}: the key {row[1]} comes from {row[0]} and from {shard}",
-                "keep `shard_column`, or correct `key`: without it keys are unique over all shards",
-            )
+        if row is None:
+            return
+        told = f"{plan.source}: the key {row[1]} comes from {row[0]} and from {shard}"
+        remedy = "keep `shard_column`, or correct `key`: without it keys are unique over all shards"
+        if self.how == "changes":
+            # the row may have moved: the shard where it was tells so in a moment, and this chunk is tried again
+            raise SinkError(told, remedy, sqlstate=_SERIALIZATION_FAILURE)
+        raise DataError(told, remedy)
 
     def _insert(self, connection: SinkConnection, plan: TablePlan) -> Counts:
         listed = ", ".join(map(quote_sink, plan.target_columns))

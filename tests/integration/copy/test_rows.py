@@ -170,7 +170,8 @@ def test_freeze_fails_before_it_reads(mode: str, orders: Shards, sink: SinkDatab
     orders.execute("ALTER TABLE dbo.orders ADD amount int NULL")
     with pytest.raises(EtlError, match=r"new amount.* schema: freeze forbids"):
         directory.run()
-    assert rows_of(sink, "SELECT count(*) FROM etl.runs") == [(1,)]
+    assert rows_of(sink, "SELECT state FROM etl.runs ORDER BY run_id") == [("succeeded",), ("failed",)]
+    assert rows_of(sink, "SELECT count(*) FROM etl.tasks WHERE run_id = 2") == [(0,)]
 
 
 @pytest.mark.parametrize("mode", MODES)
