@@ -9,7 +9,7 @@ import typer
 
 from etl_cli.cli.host import errors_of_host
 from etl_cli.runtime import commands
-from etl_cli.runtime.commands import AsJson, Debug, Yes, confirm, pipeline_at, print_json
+from etl_cli.runtime.commands import AsJson, Debug, Params, Yes, confirm, pipeline_at, print_json
 
 app = typer.Typer(
     help="Pipelines as services of this host: start, stop, look, schedule.",
@@ -218,6 +218,7 @@ def history(
 def run(
     name: Name,
     full: Annotated[bool, typer.Option("--full", help="Read everything, whatever the watermarks say.")] = False,
+    param: Params = None,
     wait: Annotated[bool, typer.Option("--wait", help="Wait until it has ended, and end as it did.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -225,7 +226,8 @@ def run(
     with _pipeline(name, debug) as directory:
         from etl_cli.runtime.asking import ask_for_run, wait_for
 
-        request = ask_for_run(directory, {"full": full} if full else {})
+        arguments = {"full": full, "params": commands.parameters_in(param or [])}
+        request = ask_for_run(directory, {name: value for name, value in arguments.items() if value})
         print(f"asked for a run (request {request}): `manage-pipeline logs {name} -f` shows what becomes of it")
         if wait:
             answer = wait_for(directory, request)

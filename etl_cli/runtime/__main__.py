@@ -16,6 +16,10 @@ def main() -> int:
         from etl_cli.runtime.service.attempt import attempt
 
         return attempt(Path(sys.argv[2]), sys.argv[3])
+    if len(sys.argv) == 3 and sys.argv[1] == "step":
+        from etl_cli.runtime.program.attempt import main as step
+
+        return step(Path(sys.argv[2]))
     if len(sys.argv) == 3 and sys.argv[1] == "alert":
         from etl_cli.runtime.service.sender import send_alert
 

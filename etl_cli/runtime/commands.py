@@ -31,6 +31,9 @@ PROGRAM = ["etl-cli"]
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print data instead of text.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do not ask.")]
+Params = Annotated[
+    list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the run; may be repeated.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
@@ -71,14 +74,18 @@ def add_commands(app: typer.Typer, directory: Path | None = None) -> None:
         shard: Annotated[list[str] | None, typer.Option(help="Only this shard; may be repeated.")] = None,
         full: Annotated[bool, typer.Option("--full", help="Read everything, whatever the watermarks say.")] = False,
         where: Annotated[str | None, typer.Option(help="Only rows that meet this condition of the source.")] = None,
+        param: Params = None,
         as_json: AsJson = False,
         debug: Debug = False,
     ) -> None:
         """Run once, in the foreground, with progress."""
         from etl_cli.runtime.request import Request
 
-        request = Request(resume=resume, tables=table or (), shards=shard or (), full=full, where=where)
         with pipeline_at(name, debug) as place:
+            given = parameters_in(param or [])
+            request = Request(
+                resume=resume, tables=table or (), shards=shard or (), full=full, where=where, params=given
+            )
             request.refuse_contradictions()
             _run(place, request, as_json)
 
@@ -117,6 +124,23 @@ def add_commands(app: typer.Typer, directory: Path | None = None) -> None:
         """Forget watermarks: the next run reads everything."""
         with pipeline_at(name, debug) as place:
             _state_reset(place, table, shard or [], yes)
+
+
+def parameters_in(given: list[str]) -> dict[str, Any]:
+    """`["day=2026-01-31", "limit=10"]` as a mapping: a value that is JSON is read as such, else it is text.
+
+    Raises UsageError for one without `=`.
+    """
+    found: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise UsageError(f"--param {text}: not NAME=VALUE", "e.g. --param day=2026-01-31")
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found
 
 
 @contextmanager

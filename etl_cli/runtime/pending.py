@@ -17,11 +17,10 @@ def waiting(config: Config) -> list[str]:
     """Keys that are valid and kept, but that nothing acts on yet."""
     found = []
     idle = sorted(LATER & config.model_fields_set)
-    idle += sorted(f"parallelism.{key}" for key in {"steps"} & config.parallelism.model_fields_set)
     if idle:
         found.append(f"these keys are kept, but nothing acts on them yet: {', '.join(dict.fromkeys(idle))}")
     return found
 
 
-LATER = frozenset({"params", "fail_fast", "history"})
+LATER = frozenset({"history"})
 """Keys of config.yaml that no code reads yet."""

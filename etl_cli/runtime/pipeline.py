@@ -73,6 +73,61 @@ class Pipeline:
 
         self.declared.add(Change("model", table, getattr(model, "__name__", "model"), lambda row: row, model=model))
 
+    def step(
+        self,
+        function: F | None = None,
+        *,
+        after: Sequence[str] = (),
+        retries: int = 0,
+        retry_delay: str | float = "5s",
+        timeout: str | float | None = None,
+        when: Callable[..., Any] | None = None,
+        description: str = "",
+        tags: Sequence[str] = (),
+        model: Any = None,
+    ) -> Any:
+        """Run a function as a step of each run, after the steps that it names and those whose results it takes.
+
+        Its parameters are given by name: `run` (`etl_cli.runtime.program.context.Run`), a step (its result), a
+        parameter of the run, or `params` (all of them, as an instance of the pydantic class `model`). What it gives
+        back must be what JSON holds. `when` is asked first, with parameters of the same kind; where it is not true the
+        step is skipped.
+        """
+
+        def declare(function: F) -> F:
+            from etl_cli.runtime.program.declared import python_step
+
+            self.declared.add_step(
+                python_step(
+                    function,
+                    after=after,
+                    retries=retries,
+                    retry_delay=retry_delay,
+                    timeout=timeout,
+                    when=when,
+                    description=description,
+                    tags=tags,
+                    model=model,
+                )
+            )
+            return function
+
+        return declare if function is None else declare(function)
+
+    def sql(
+        self, file: str, *, name: str | None = None, after: Sequence[str] = (), timeout: str | float | None = None
+    ) -> None:
+        """Execute a file of the pipeline's directory sql/ in the sink as a step, in one transaction."""
+        from etl_cli.runtime.program.declared import sql_step
+
+        self.declared.add_step(sql_step(self.directory, file, name=name, after=after, timeout=timeout))
+
+    def copy(self, name: str = "copy", *, tables: Sequence[str] = (), after: Sequence[str] = ()) -> None:
+        """Copy these source tables in a step of their own; what no copy step names is copied by the step `copy`."""
+        from etl_cli.runtime.program.declared import Step
+
+        self.declared.add_step(Step(name, "copy", tuple(after), tables=tuple(tables)))
+
     def _declaring(self, kind: Kind, table: str, **settings: Any) -> Callable[[F], F]:
         from etl_cli.runtime.errors import ConfigError
         from etl_cli.runtime.program.declared import Change

@@ -115,7 +115,7 @@ def resolve(
         request=request,
     )
     tables = []
-    plan = with_changes(config, plan, problems, part=bool(request.tables))
+    plan = with_changes(config, plan, problems, request)
     for wanted in plan.tables:
         table = _resolved(config, wanted, connection, request, watermarks, plan.shards)
         problems += [text for text in (table.loading.problem, table.apply.problem) if text]
@@ -125,8 +125,8 @@ def resolve(
     return Resolved(config.name, plan.shards, tuple(tables), tuple(catalogues), problems, notes)
 
 
-def with_changes(config: Config, plan: Plan, problems: list[str], *, part: bool = False) -> Plan:
-    """The tables as etl.py makes them; what cannot be is a problem. A `part` has not all tables."""
+def with_changes(config: Config, plan: Plan, problems: list[str], request: Request = EVERYTHING) -> Plan:
+    """The tables as etl.py makes them; what cannot be is a problem."""
     if config.directory is None:
         return plan
     try:
@@ -134,8 +134,11 @@ def with_changes(config: Config, plan: Plan, problems: list[str], *, part: bool 
     except EtlError as error:
         problems.append(str(error))
         return plan
-    if not part:
-        problems += declared.unknown_tables([table.source for table in plan.tables])
+    if not request.tables:
+        entries = [] if config.schedule is None or isinstance(config.schedule, str) else config.schedule
+        given = {**config.params, **request.params}
+        params = [{**given, **entry.params} for entry in entries] or [given]
+        problems += declared.problems([table.source for table in plan.tables], params)
     tables = []
     for table in plan.tables:
         changes = declared.of_table(table.source)

@@ -90,6 +90,23 @@ class Told:
     level: Level = "warning"
 
 
+@dataclass(frozen=True)
+class StepProgress:
+    """A step of the run's graph; `done` of `total` in the step's own unit, where it tells."""
+
+    name: str
+    state: str
+    done: float | None = None
+    total: float | None = None
+    started: float | None = None
+    ended: float | None = None
+    error: str | None = None
+
+    def seconds(self, now: float) -> float:
+        """How long it has been running."""
+        return 0.0 if self.started is None else (self.ended or now) - self.started
+
+
 @dataclass
 class Progress:
     """All tasks of a run; `listen` is called after each change."""
@@ -102,15 +119,32 @@ class Progress:
     listen: Callable[[Progress], None] = lambda progress: None
     told: list[Told] = field(default_factory=list)
     """What happened beside the plan: tries that failed, runs that are resumed."""
+    steps: dict[str, StepProgress] = field(default_factory=dict)
+    """The steps of the run's graph, where it has others than the copy."""
+
+    def step(self, name: str, state: str, error: str | None = None) -> None:
+        """A step has begun or ended."""
+        now = self.clock()
+        before = self.steps.get(name, StepProgress(name, "queued"))
+        if state == "running":
+            self.steps[name] = replace(before, state=state, started=now)
+        else:
+            self.steps[name] = replace(before, state=state, ended=now, error=error)
+        self.listen(self)
+
+    def step_moved(self, name: str, done: float, total: float | None) -> None:
+        """A step tells how far it is."""
+        self.steps[name] = replace(self.steps[name], done=done, total=total)
+        self.listen(self)
 
     def add(self, tasks: Iterable[TaskProgress]) -> None:
         """Announce tasks."""
         self.tasks |= {(task.table, task.shard): task for task in tasks}
         self.listen(self)
 
-    def tell(self, text: str, table: str | None = None, shard: str | None = None) -> None:
+    def tell(self, text: str, table: str | None = None, shard: str | None = None, level: Level = "warning") -> None:
         """Something that an operator should read now."""
-        self.told.append(Told(text, table, shard))
+        self.told.append(Told(text, table, shard, level))
         self.listen(self)
 
     def enter(self, phase: str) -> None:

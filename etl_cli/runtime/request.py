@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import UsageError
@@ -26,6 +27,8 @@ class Request:
     where: str | None = None
     slot: str | None = None
     """The due time that it is of, as ISO text."""
+    params: Mapping[str, Any] = field(default_factory=dict)
+    """Parameters of the run, above those of config.yaml."""
     request_id: int | None = None
     """The ledger's request that asks for it."""
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from etl_cli.runtime.display.figures import count, duration, rate
-from etl_cli.runtime.progress import Progress, TaskProgress
+from etl_cli.runtime.progress import Progress, StepProgress, TaskProgress
 
 MOST_TOLD = 3
 """How many of the last messages stand below the bars."""
@@ -39,12 +39,13 @@ class LiveDisplay:
         headline = Text(f"{progress.phase}  ", style="bold")
         headline.append(duration(now - self._began), style="dim")
         tasks = list(progress.tasks.values())
+        steps = [_step(step, now) for step in list(progress.steps.values())]
         if not tasks:
-            return headline
+            return Group(headline, *steps)
         rows = sum(task.moved.rows_read for task in tasks)
         speed = sum(task.rows_per_s(now) for task in tasks if task.state == "running")
         headline.append(f"  {count(rows)} rows  {rate(speed)}", style="dim")
-        shown, hidden = _that_fit(tasks, self._console.height - 4 - len(progress.told[-MOST_TOLD:]))
+        shown, hidden = _that_fit(tasks, self._console.height - 4 - len(steps) - len(progress.told[-MOST_TOLD:]))
         table = Table(box=None, padding=(0, 1), expand=False)
         for name, right in _COLUMNS:
             table.add_column(name, justify="right" if right else "left", no_wrap=True)
@@ -52,7 +53,17 @@ class LiveDisplay:
             table.add_row(*_row(task, now))
         rest = [Text(f"... and {hidden} more", style="dim")] if hidden else []
         told = [Text(t.text, style="yellow", overflow="ellipsis", no_wrap=True) for t in progress.told[-MOST_TOLD:]]
-        return Group(headline, table, *rest, *told)
+        return Group(headline, *steps, table, *rest, *told)
+
+
+def _step(step: StepProgress, now: float) -> Text:
+    line = Text(f"step {step.name}: ", no_wrap=True, overflow="ellipsis")
+    line.append(step.state, style=_STYLES.get(step.state, "green" if step.state == "succeeded" else ""))
+    if step.started is not None:
+        line.append(f"  {duration(step.seconds(now))}", style="dim")
+    if step.done is not None:
+        line.append(f"  {step.done:,g}" + (f" of {step.total:,g}" if step.total else ""), style="dim")
+    return line
 
 
 _COLUMNS = (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from etl_cli.runtime.display.figures import count, duration, megabytes, rate
-from etl_cli.runtime.progress import Level, Progress, TaskProgress, Told
+from etl_cli.runtime.progress import Level, Progress, StepProgress, TaskProgress, Told
 
 
 class News:
@@ -13,6 +13,7 @@ class News:
         self._phase = ""
         self._states: dict[tuple[str, str], str] = {}
         self._told = 0
+        self._steps: dict[str, str] = {}
 
     def look(self, progress: Progress) -> list[Told]:
         """What is new, in order."""
@@ -22,6 +23,10 @@ class News:
             found.append(Told(progress.phase, level="debug"))
         found += progress.told[self._told :]
         self._told = len(progress.told)
+        for name, step in list(progress.steps.items()):
+            if self._steps.get(name) != step.state:
+                self._steps[name] = step.state
+                found.append(_step(step, progress.clock()))
         for key, task in progress.tasks.items():
             before = self._states.get(key)
             if before != task.state:
@@ -46,6 +51,13 @@ def sums(progress: Progress) -> str:
     size = megabytes(sum(task.moved.bytes for task in tasks))
     done = sum(task.state in ("loaded", "applied") for task in tasks)
     return f"{count(rows)} rows, {size}, {rate(speed)}{share}{waits}, {done} of {len(tasks)} tasks loaded"
+
+
+def _step(step: StepProgress, now: float) -> Told:
+    error = f": {step.error}" if step.error else ""
+    took = f", {duration(step.seconds(now))}" if step.ended is not None and step.started is not None else ""
+    level: Level = "error" if step.state == "failed" else "info"
+    return Told(f"step {step.name}: {step.state}{took}{error}", level=level)
 
 
 def _finished(task: TaskProgress, now: float) -> Told:

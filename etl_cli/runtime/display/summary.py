@@ -33,7 +33,10 @@ def print_summary(console: Console, outcome: Outcome) -> None:
             task.moved.slower_side if task.moved.rows_read else "",
             task.state,
         )
-    console.print(table)
+    if outcome.progress.tasks or not outcome.progress.steps:
+        console.print(table)
+    if outcome.progress.steps:
+        console.print(_steps(outcome))
     for ended in outcome.tables:
         console.print(_table_line(ended), highlight=False, soft_wrap=True, markup=False)
         for note in ended.notes:
@@ -45,6 +48,16 @@ def print_summary(console: Console, outcome: Outcome) -> None:
         markup=False,
         style="bold green" if outcome.error is None else "bold red",
     )
+
+
+def _steps(outcome: Outcome) -> Table:
+    table = Table(box=None, padding=(0, 1))
+    for name in ("step", "state", "seconds", "error"):
+        table.add_column(name, justify="right" if name == "seconds" else "left")
+    now = outcome.progress.clock()
+    for step in outcome.progress.steps.values():
+        table.add_row(Text(step.name), step.state, f"{step.seconds(now):.1f}", Text(step.error or ""))
+    return table
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -74,6 +87,10 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
             }
             for ended in outcome.tables
             for changes in [_changes(ended)]
+        ],
+        "steps": [
+            {"step": step.name, "state": step.state, "seconds": round(step.seconds(now), 3), "error": step.error}
+            for step in outcome.progress.steps.values()
         ],
         "tasks": [
             {

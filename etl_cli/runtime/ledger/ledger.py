@@ -113,12 +113,13 @@ class Ledger:
         with self._connection.transaction():
             row = self._connection.execute(
                 "INSERT INTO etl.runs"
-                " (pipeline, state, fingerprint, requested_by, partial, slot, request_id, host, pid, version,"
-                "  attempted_at) VALUES (%s, 'running', %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp())"
+                " (pipeline, state, fingerprint, requested_by, partial, slot, request_id, params, host, pid, version,"
+                "  attempted_at) VALUES (%s, 'running', %s, %s, %s, %s, %s, %s, %s, %s, %s, clock_timestamp())"
                 " RETURNING run_id",
                 [
                     *(pipeline, fingerprint, request.requested_by, request.is_partial),
-                    *(request.slot, request.request_id, socket.gethostname(), os.getpid(), __version__),
+                    *(request.slot, request.request_id, json.dumps(dict(request.params))),
+                    *(socket.gethostname(), os.getpid(), __version__),
                 ],
             ).fetchone()
             assert row is not None
@@ -139,6 +140,11 @@ class Ledger:
         ).fetchone()
         assert row is not None
         return int(row[0])
+
+    def params_of(self, run_id: int) -> dict[str, Any]:
+        """The parameters that a run was given."""
+        row = self._connection.execute("SELECT params FROM etl.runs WHERE run_id = %s", [run_id]).fetchone()
+        return dict(row[0]) if row else {}
 
     def forbid_resumption(self, run_id: int) -> None:
         """What the run has loaded did not pass validation: no other run may go on with it."""

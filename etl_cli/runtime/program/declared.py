@@ -5,10 +5,13 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
+from etl_cli.runtime.config.units import parse_duration
 from etl_cli.runtime.errors import ConfigError
 from etl_cli.runtime.expansion import split_name
+from etl_cli.runtime.program.graph import Graph, Node, missing_parameters
 
 Kind = Literal["transform", "map", "filter", "model"]
 Frame = Literal["arrow", "polars", "pandas"]
@@ -33,11 +36,61 @@ class Change:
     model: Any = None
 
 
+COPY = "copy"
+"""The step that copies all tables that no other copy step names."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A node of a run's graph: a Python function, a file of SQL, or a copy of `tables`.
+
+    `takes` are the parameters of the function (and of `when`) beside `run`: steps, whose results they are given, and
+    parameters of the run; those in `optional` may be missing. Seconds for the times; `timeout_s` None = no limit.
+    """
+
+    name: str
+    kind: Literal["python", "sql", "copy"]
+    after: tuple[str, ...] = ()
+    function: Callable[..., Any] | None = None
+    file: str = ""
+    tables: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
+    retries: int = 0
+    retry_delay_s: float = 5.0
+    timeout_s: float | None = None
+    when: Callable[..., Any] | None = None
+    description: str = ""
+    tags: tuple[str, ...] = ()
+    model: Any = None
+
+
 @dataclass
 class Declared:
     """All that an etl.py declares."""
 
     changes: list[Change] = field(default_factory=list)
+    steps: list[Step] = field(default_factory=list)
+
+    def all_steps(self) -> list[Step]:
+        """The declared ones, and the copy of the tables before them, unless that is declared itself."""
+        if any(step.name == COPY for step in self.steps):
+            return self.steps
+        return [Step(COPY, "copy"), *self.steps]
+
+    def graph(self) -> Graph:
+        """The steps in their order. Raises ConfigError."""
+        steps = self.all_steps()
+        names = {step.name for step in steps}
+        return Graph.of([Node(s.name, s.after, tuple(n for n in s.takes if n in names)) for s in steps])
+
+    def tables_of(self, step: Step, sources: Sequence[str]) -> list[str]:
+        """Those of the source tables that a copy step copies: those that it names, else those that no other names."""
+        others = {_folded(name) for other in self.all_steps() if other is not step for name in other.tables}
+        if not step.tables:
+            return [source for source in sources if _folded(source) not in others]
+        named = {_folded(name) for name in step.tables}
+        return [source for source in sources if _folded(source) in named]
 
     def add(self, change: Change) -> None:
         """Raises ConfigError for a function that does not take what it will be given."""
@@ -45,20 +98,137 @@ class Declared:
             _refuse_signature(change)
         self.changes.append(change)
 
+    def add_step(self, step: Step) -> None:
+        """Raises ConfigError for a name that another step has."""
+        if any(other.name == step.name for other in self.steps):
+            raise ConfigError(f"two steps are named {step.name}", "give each a name of its own")
+        self.steps.append(step)
+
     def of_table(self, source: str) -> list[Change]:
         """The changes of a source table, in the order of their declaration."""
         wanted = _folded(source)
         return [change for change in self.changes if _folded(change.table) == wanted]
 
+    def problems(self, sources: Sequence[str], params: Sequence[Mapping[str, Any]]) -> list[str]:
+        """A line for each thing that cannot be: in the graph, of tables that are not copied, of parameters.
+
+        `params` are those of each kind of run that there is: the schedule's entries may give other ones.
+        """
+        try:
+            graph = self.graph()
+        except ConfigError as error:
+            return [str(error)]
+        takes = {step.name: [n for n in step.takes if n not in step.optional] for step in self.steps}
+        names = [node.name for node in graph.nodes]
+        given = {name for one in params for name in one}
+        wrong = [line for step in self.steps for one in params for line in _not_fitting(step, one)]
+        missing = missing_parameters(takes, names, given)
+        return self.unknown_tables(sources) + missing + list(dict.fromkeys(wrong))
+
     def unknown_tables(self, sources: Sequence[str]) -> list[str]:
-        """A line for each change of a table that is not copied."""
+        """A line for each table that a change or a copy step names, and that is not copied."""
         known = {_folded(source) for source in sources}
-        return [
+        copies = [
+            f'pipeline.copy("{step.name}"): {table} is not copied: the tables are {", ".join(sources) or "none"}'
+            for step in self.steps
+            for table in step.tables
+            if _folded(table) not in known
+        ]
+        return copies + [
             f'@pipeline.{change.kind}("{change.table}") of {change.name}: no such table is copied: '
             f"the tables are {', '.join(sources) or 'none'}"
             for change in self.changes
             if _folded(change.table) not in known
         ]
+
+
+def parameters_of(function: Callable[..., Any] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The names that a step's function takes, and those of them that may be missing. Raises ConfigError."""
+    if function is None:
+        return (), ()
+    takes, optional = [], []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise ConfigError(
+                f"step {getattr(function, '__name__', 'step')}: *{name} is not given anything",
+                "name what it takes: run, other steps, parameters of the run",
+            )
+        takes.append(name)
+        if parameter.default is not parameter.empty:
+            optional.append(name)
+    return tuple(takes), tuple(optional)
+
+
+def _not_fitting(step: Step, params: Mapping[str, Any]) -> list[str]:
+    """What a step's model says against parameters."""
+    if step.model is None:
+        return []
+    from pydantic import ValidationError
+
+    try:
+        step.model.model_validate(dict(params))
+    except ValidationError as error:
+        return [
+            f"step {step.name}: parameter {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()
+        ]
+    return []
+
+
+def python_step(
+    function: Callable[..., Any],
+    *,
+    after: Sequence[str],
+    retries: int,
+    retry_delay: str | float,
+    timeout: str | float | None,
+    when: Callable[..., Any] | None,
+    description: str,
+    tags: Sequence[str],
+    model: Any,
+) -> Step:
+    """A step of a function. Raises ConfigError for a duration that is none, and for *arguments."""
+    name = getattr(function, "__name__", "step")
+    takes, optional = parameters_of(function)
+    asked, _ = parameters_of(when)
+    return Step(
+        name,
+        "python",
+        tuple(after),
+        function,
+        takes=tuple(dict.fromkeys((*takes, *asked))),
+        optional=optional,
+        retries=retries,
+        retry_delay_s=_seconds(name, "retry_delay", retry_delay),
+        timeout_s=None if timeout is None else _seconds(name, "timeout", timeout),
+        when=when,
+        description=description or (inspect.getdoc(function) or "").partition("\n")[0],
+        tags=tuple(tags),
+        model=model,
+    )
+
+
+def sql_step(
+    directory: Path, file: str, *, name: str | None, after: Sequence[str], timeout: str | float | None
+) -> Step:
+    """A step of a file. Raises ConfigError for one that is not there."""
+    place = directory / "sql" / file
+    if not place.is_file():
+        raise ConfigError(f'pipeline.sql("{file}"): {place} is not there', "put the file into the pipeline's sql/")
+    named = name or Path(file).stem
+    return Step(
+        named,
+        "sql",
+        tuple(after),
+        file=file,
+        timeout_s=None if timeout is None else _seconds(named, "timeout", timeout),
+    )
+
+
+def _seconds(step: str, what: str, given: str | float) -> float:
+    try:
+        return parse_duration(given)
+    except ValueError as error:
+        raise ConfigError(f"step {step}: {what}: {error}") from None
 
 
 def _folded(source: str) -> tuple[str, ...]:

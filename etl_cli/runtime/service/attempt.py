@@ -6,19 +6,17 @@ supervisor does. Exit codes are those of `etl-cli run`.
 
 from __future__ import annotations
 
-import ctypes
 import json
-import os
 import signal
 import sys
 from pathlib import Path
 
-_PR_SET_PDEATHSIG = 1
-
 
 def attempt(directory: Path, request_json: str) -> int:
     """Run once, as the request says; tell the supervisor how it ended. The exit code."""
-    _die_with_parent()
+    from etl_cli.runtime.parent import die_with_parent
+
+    die_with_parent()
     from etl_cli.runtime.config import load_config
     from etl_cli.runtime.errors import EtlError
     from etl_cli.runtime.outcome import RunFailedError
@@ -55,11 +53,3 @@ def attempt(directory: Path, request_json: str) -> int:
     seconds = sum(outcome.seconds.values())
     reporter.send(Report("ended", totals.rows_read, run_id=outcome.run_id, state=outcome.state, seconds=seconds))
     return 0
-
-
-def _die_with_parent() -> None:
-    """Have the kernel end this process with its supervisor, and look whether that has happened already."""
-    parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        raise SystemExit(1)

@@ -13,7 +13,7 @@ from etl_cli.runtime.schedule import Schedule, Slot
 from etl_cli.runtime.service.work import Work
 from etl_cli.runtime.sink.connect import SinkConnection
 
-_ARGUMENTS = ("resume", "tables", "shards", "full", "where")
+_ARGUMENTS = ("resume", "tables", "shards", "full", "where", "params")
 _INSTANT = timedelta(microseconds=1)
 
 
@@ -43,7 +43,8 @@ def unfinished_work(connection: SinkConnection, pipeline: str, schedule: Schedul
 
 def work_of_slot(slot: Slot) -> Work:
     """The run that a slot asks for."""
-    return Work("slot", Request("slot", tables=tuple(slot.tables or ()), full=slot.full), slot.due, slot.entry)
+    request = Request("slot", tables=tuple(slot.tables or ()), full=slot.full, params=slot.params)
+    return Work("slot", request, slot.due, slot.entry)
 
 
 def work_of_request(request_id: int, arguments: Mapping[str, Any], requested_by: str) -> Work:

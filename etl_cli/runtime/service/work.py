@@ -43,6 +43,7 @@ class Work:
             "shards": list(self.request.shards),
             "full": self.request.full,
             "where": self.request.where,
+            "params": dict(self.request.params),
             "slot": self.slot.isoformat() if self.slot is not None else None,
             "request_id": self.request_id,
         }
