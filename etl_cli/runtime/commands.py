@@ -7,6 +7,7 @@ directory, or leaves the pipeline's name as their first argument.
 # no `from __future__ import annotations` here: typer reads the annotations, which name local objects
 import io
 import json
+import os
 import signal
 import sys
 import traceback
@@ -38,7 +39,7 @@ Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an e
 
 
 def add_commands(app: typer.Typer, directory: Path | None = None) -> None:
-    """Add check, plan, run and state to `app`, for the pipeline in `directory` or for one named on the command line."""
+    """Add the commands to `app`, for the pipeline in `directory` or for one named on the command line."""
     named = directory is None
     argument: Any = (
         typer.Argument(metavar="NAME", help="The pipeline's name, or the path of its directory.")
@@ -88,6 +89,12 @@ def add_commands(app: typer.Typer, directory: Path | None = None) -> None:
             )
             request.refuse_contradictions()
             _run(place, request, as_json)
+
+    @app.command()
+    def serve(name: Annotated[str, argument] = default, debug: Debug = False) -> None:
+        """Keep the schedule of config.yaml, in the foreground, as the service does."""
+        with pipeline_at(name, debug) as place:
+            os.execv(sys.executable, [sys.executable, "-P", "-m", "etl_cli.runtime", "serve", str(place)])
 
     state = typer.Typer(
         help="Show, set and forget watermarks: how far append, upsert and changes have come.", no_args_is_help=True
@@ -284,6 +291,11 @@ def _run(directory: Path, request: "Request", as_json: bool) -> None:
             outcome = run_pipeline(config, progress, request)
         except RunFailedError as failed:
             outcome, error = failed.outcome, failed
+        except KeyboardInterrupt:
+            if progress.run_id is not None and not request.is_partial:
+                told = f"`{PROGRAM[0]} run {directory.name} --resume` goes on after its last chunk"
+                print(f"run {progress.run_id} was interrupted: {told}", file=sys.stderr)
+            raise
     if as_json:
         print_json(data_of(outcome))
     else:

@@ -301,4 +301,7 @@ class Copying:
         if table.is_shadowed:
             return None
         tasks = [self._progress.tasks.get((table.plan.source, shard)) for shard in table.tasks]
-        return sum((task.moved for task in tasks if task is not None), Moved())
+        moved = sum((task.moved for task in tasks if task is not None), Moved())
+        if table.resolved.loading.how == "append":  # copied into the target as they are: all of them are new
+            return replace(moved, rows_inserted=moved.rows_loaded)
+        return moved

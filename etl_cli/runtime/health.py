@@ -192,7 +192,8 @@ def _failing(case: _Case) -> Health | None:
     again = f"; run {case.at_work.run_id} is at work" if case.at_work else ""
     why = f": {' '.join(run.error.split())}" if run.error else ""
     step = f"{case.command('logs', ' --level error')}; when it is put right, {case.command('run')}"
-    return Health("failing", f"run {run.run_id} failed at {_at(run.ended or run.began)}{told}{again}{why}", step)
+    named = f"run {run.run_id}" if run.run_id else "the last try, which the ledger does not know of,"
+    return Health("failing", f"{named} failed at {_at(run.ended or run.began)}{told}{again}{why}", step)
 
 
 def _not_resumed(case: _Case) -> Health | None:

@@ -192,7 +192,7 @@ def _strange_marks(
     """What a watermark tells must be there: else the rows below it would never come. "" = nothing is wrong."""
     if not marks:
         return ""
-    remedy = "`etl-cli state NAME reset` reads everything again, `etl-cli state NAME set` says where to go on"
+    remedy = "`etl-cli state reset NAME` reads everything again, `etl-cli state set NAME` says where to go on"
     if target is None or not _holds_rows(connection, plan, ()):
         return (
             f"{plan.source}: {plan.target} is {'gone' if target is None else 'empty'}, but it has watermarks: {remedy}"
@@ -216,7 +216,7 @@ def _holds_rows(connection: SinkConnection, plan: TablePlan, shards: Sequence[st
 def _rows_of_unknown_age(plan: TablePlan, shards: Sequence[str]) -> str:
     return (
         f"{plan.source}: {plan.target} holds rows of {', '.join(shards)}, but there is no watermark, and without a key "
-        "they would come twice: delete these rows, or say with `etl-cli state NAME set` how far they go"
+        "they would come twice: delete these rows, or say with `etl-cli state set NAME` how far they go"
     )
 
 
@@ -229,7 +229,7 @@ def _told_of(table: ResolvedTable) -> list[str]:
     if evolution.added:
         names = ", ".join(name for name, _ in evolution.added)
         old = "; rows that are there already keep NULL in it" if plan.incremental else ""
-        remedy = ": `etl-cli state NAME reset` and a run fill it" if old and plan.mode == "upsert" else ""
+        remedy = ": `etl-cli state reset NAME` and a run fill it" if old and plan.mode == "upsert" else ""
         notes.append(f"{plan.target}: a new column: {names}{old}{remedy}")
     if evolution.widened:
         told = ", ".join(f"{name} to {kind}" for name, kind in evolution.widened)

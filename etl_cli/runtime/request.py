@@ -43,7 +43,9 @@ class Request:
         return bool(self.tables or self.shards or self.full or self.where or self.steps)
 
     def refuse_contradictions(self) -> None:
-        """Raise UsageError for options that exclude each other."""
+        """Raise UsageError for options that exclude each other, and for an empty condition."""
+        if self.where is not None and not self.where.strip():
+            raise UsageError("--where is empty, which would read everything", "give a condition, or leave --where out")
         if self.resume and self.is_partial:
             raise UsageError(
                 "--resume goes on with a whole run, with what it was to read",

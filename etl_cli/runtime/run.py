@@ -168,7 +168,8 @@ def _still_fits(
             past = tasks.get((table.plan.source, shard))
             if past is None or past.windows is None:
                 return False
-            mark = marks.get((table.plan.source, shard))
+            # what a watermark of an earlier mode tells is nothing to a table that is read whole
+            mark = marks.get((table.plan.source, shard)) if table.plan.incremental else None
             fixed = from_ledger(past.windows)
             moved_by_chunk = past.chunks > 0 and table.loading.how in ("insert", "append", "merge")
             untouched = (mark.position if mark else None) == fixed.before
@@ -295,4 +296,6 @@ def _one(errors: Sequence[EtlError]) -> EtlError | None:
     if len(errors) <= 1:
         return errors[0] if errors else None
     lines = list(dict.fromkeys(str(error) for error in errors))
+    if len(lines) == 1:
+        return errors[0]
     return DataError(f"{len(lines)} tasks failed\n" + "\n".join(f"  {line}" for line in lines))

@@ -43,7 +43,7 @@ def chosen_for_reset(config: Config, table: str | None, shards: Sequence[str]) -
         and (not shards or mark.id.shard in shards)
     ]
     if not chosen:
-        raise UsageError("there is no such watermark", "`etl-cli state NAME show` lists them")
+        raise UsageError("there is no such watermark", "`etl-cli state show NAME` lists them")
     return chosen
 
 

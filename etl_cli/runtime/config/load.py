@@ -42,7 +42,7 @@ def load_config(directory: Path, environment: Mapping[str, str] | None = None, *
     problems: list[str] = []
     filled = _interpolate_all(data, variables, (), lines, problems)
     if problems:
-        raise _error(path, problems)
+        raise _error(path, [*problems, *_no_env(directory)])
     try:
         return Config.model_validate(filled).read_from(directory)
     except ValidationError as error:
@@ -62,7 +62,7 @@ def load_alerts(directory: Path, environment: Mapping[str, str] | None = None) -
     problems: list[str] = []
     filled = _interpolate_all(data.get("alerts") or {}, variables, ("alerts",), lines, problems)
     if problems:
-        raise _error(path, problems)
+        raise _error(path, [*problems, *_no_env(directory)])
     try:
         alerts = Alerts.model_validate(filled)
     except ValidationError as error:
@@ -70,6 +70,12 @@ def load_alerts(directory: Path, environment: Mapping[str, str] | None = None) -
         raise _error(path, _described(under, lines)) from None
     passwords = {value for name, value in variables.items() if value and "PASSWORD" in name.upper()}
     return alerts, secrets_in(alerts) | passwords
+
+
+def _no_env(directory: Path) -> list[str]:
+    """A line for whoever has not made the file yet."""
+    there = (directory / ".env").exists() or not (directory / ".env.template").exists()
+    return [] if there else [f"{directory / '.env'} is missing: copy .env.template to .env, and fill it in"]
 
 
 def read_environment(directory: Path, environment: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -108,7 +114,9 @@ def _parse(path: Path, text: str) -> tuple[yaml.Node, dict[str, Any]]:
         data = yaml.load(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{path}:{line}: not valid YAML ({error.problem})", "mend the line") from None
+        if "'\\t'" in str(error.problem):
+            raise ConfigError(f"{path}:{line}: a tab, which YAML does not take", "indent with spaces") from None
+        raise ConfigError(f"{path}:{line}: not valid YAML ({error.problem})", "correct the line") from None
     except yaml.YAMLError as error:
         raise ConfigError(f"{path}: not valid YAML ({error})", "mend the file") from None
     if not isinstance(data, dict) or node is None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -10,6 +12,9 @@ from rich.text import Text
 
 from etl_cli.runtime.display.figures import count, duration, rate
 from etl_cli.runtime.progress import Progress, StepProgress, TaskProgress
+
+_WIDE = 100
+"""Columns from which on all figures have room."""
 
 MOST_TOLD = 3
 """How many of the last messages stand below the bars."""
@@ -47,10 +52,12 @@ class LiveDisplay:
         headline.append(f"  {count(rows)} rows  {rate(speed)}", style="dim")
         shown, hidden = _that_fit(tasks, self._console.height - 4 - len(steps) - len(progress.told[-MOST_TOLD:]))
         table = Table(box=None, padding=(0, 1), expand=False)
-        for name, right in _COLUMNS:
-            table.add_column(name, justify="right" if right else "left", no_wrap=True)
+        columns = [column for column in _COLUMNS if column.always or self._console.width >= _WIDE]
+        for column in columns:
+            table.add_column(column.name, justify="right" if column.right else "left", no_wrap=True)
         for task in shown:
-            table.add_row(*_row(task, now))
+            cells = _row(task, now, bar=20 if self._console.width >= _WIDE else 8)
+            table.add_row(*(cells[column.name] for column in columns))
         rest = [Text(f"... and {hidden} more", style="dim")] if hidden else []
         told = [Text(t.text, style="yellow", overflow="ellipsis", no_wrap=True) for t in progress.told[-MOST_TOLD:]]
         return Group(headline, *steps, table, *rest, *told)
@@ -66,16 +73,24 @@ def _step(step: StepProgress, now: float) -> Text:
     return line
 
 
+@dataclass(frozen=True)
+class _Column:
+    name: str
+    right: bool = False
+    always: bool = True
+    """Also where the terminal is narrow."""
+
+
 _COLUMNS = (
-    ("table", False),
-    ("shard", False),
-    ("", False),
-    ("done", True),
-    ("rows", True),
-    ("rows/s", True),
-    ("MB/s", True),
-    ("left", True),
-    ("waits for", False),
+    _Column("table"),
+    _Column("shard"),
+    _Column(""),
+    _Column("done", right=True),
+    _Column("rows", right=True),
+    _Column("rows/s", right=True),
+    _Column("MB/s", right=True, always=False),
+    _Column("left", right=True),
+    _Column("waits for", always=False),
 )
 
 
@@ -88,20 +103,20 @@ def _that_fit(tasks: list[TaskProgress], room: int) -> tuple[list[TaskProgress],
     return [task for task in tasks if task in chosen], len(tasks) - len(chosen)
 
 
-def _row(task: TaskProgress, now: float) -> list[RenderableType]:
+def _row(task: TaskProgress, now: float, bar: int) -> dict[str, RenderableType]:
     share = task.share()
     seconds = task.seconds(now)
     running = task.state == "running"
     speed = task.moved.bytes / seconds / 1e6 if seconds > 0 else 0.0
     style = _STYLES.get(task.state, "")
-    return [
-        Text(task.table, style=style),
-        Text(task.shard, style=style),
-        ProgressBar(total=1.0, completed=share or 0.0, width=20, pulse=running and share is None),
-        Text("-" if share is None else f"{share:.0%}"),
-        Text(count(task.moved.rows_read)),
-        Text(rate(task.rows_per_s(now)) if seconds else "-"),
-        Text(f"{speed:.1f}" if seconds else "-"),
-        Text(duration(task.seconds_left(now)) if running else task.state, style=style),
-        Text(task.moved.slower_side if running and task.moved.rows_read else "", style="dim"),
-    ]
+    return {
+        "table": Text(task.table, style=style),
+        "shard": Text(task.shard, style=style),
+        "": ProgressBar(total=1.0, completed=share or 0.0, width=bar, pulse=running and share is None),
+        "done": Text("-" if share is None else f"{share:.0%}"),
+        "rows": Text(count(task.moved.rows_read)),
+        "rows/s": Text(rate(task.rows_per_s(now)) if seconds else "-"),
+        "MB/s": Text(f"{speed:.1f}" if seconds else "-"),
+        "left": Text(duration(task.seconds_left(now)) if running else task.state, style=style),
+        "waits for": Text(task.moved.slower_side if running and task.moved.rows_read else "", style="dim"),
+    }

@@ -41,6 +41,8 @@ def print_summary(console: Console, outcome: Outcome) -> None:
         console.print(_table_line(ended), highlight=False, soft_wrap=True, markup=False)
         for note in ended.notes:
             console.print(f"  note: {note}", highlight=False, soft_wrap=True, markup=False)
+    for note in outcome.notes:
+        console.print(f"note: {note}", highlight=False, soft_wrap=True, markup=False)
     console.print(
         _last_line(outcome),
         highlight=False,
@@ -119,9 +121,7 @@ def _changes(ended: TableOutcome) -> tuple[int, int, int] | None:
         return (published.inserted, published.updated, published.deleted) if published.how == "difference" else None
     if moved is None:
         return None
-    # rows that are copied into the target at once are all new
-    inserted = moved.rows_inserted if moved.rows_inserted or ended.plan.mode != "append" else moved.rows_loaded
-    return inserted, moved.rows_updated, moved.rows_deleted
+    return moved.rows_inserted, moved.rows_updated, moved.rows_deleted
 
 
 def _table_line(ended: TableOutcome) -> str:

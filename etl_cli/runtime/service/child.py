@@ -62,6 +62,11 @@ class Child:
             self.last = found[-1]
         return found
 
+    @property
+    def has_told_its_end(self) -> bool:
+        """Whether its run is over, though the process may be there for a moment yet."""
+        return self.last is not None and self.last.phase == "ended"
+
     def ended(self) -> int | None:
         """Its exit code, negative for a signal; None while it runs."""
         return self._process.poll()

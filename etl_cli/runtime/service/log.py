@@ -75,6 +75,7 @@ class Log:
         if directory is None:
             return
         try:
+            directory.mkdir(parents=True, exist_ok=True)
             for name, level in (("output.log", logging.DEBUG), ("error.log", logging.ERROR)):
                 file = RotatingFileHandler(
                     directory / name, maxBytes=settings.max_bytes, backupCount=settings.backups, encoding="utf-8"
@@ -83,18 +84,18 @@ class Log:
                 file.setFormatter(formatter)
                 self._logger.addHandler(file)
         except OSError as error:
-            self.warning(f"no log files: {error.strerror}: {error.filename}")
+            missing = f"no log files: {error.strerror}: {error.filename}"
+            self.warning(f"{missing}: let the service's user write there, or change logging.directory")
 
 
 class _Text(logging.Formatter):
-    """`2026-01-31T06:00:00+00:00 INFO    run 7 dbo.orders shard2: text`."""
+    """`2026-01-31T06:00:00+00:00 INFO    run 7: text`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = _fields(record)
-        about = [f"run {fields['RUN_ID']}"] if "RUN_ID" in fields else []
-        about += [fields[name] for name in ("TABLE", "SHARD") if name in fields]
-        prefix = f"{' '.join(about)}: " if about else ""
-        return f"{_at(record)} {record.levelname:7} {prefix}{record.getMessage()}"
+        text, run_id = record.getMessage(), _fields(record).get("RUN_ID")
+        # a text about a table or a shard names it by itself
+        prefix = f"run {run_id}: " if run_id is not None and f"run {run_id} " not in text else ""
+        return f"{_at(record)} {record.levelname:7} {prefix}{text}"
 
 
 class _Json(logging.Formatter):

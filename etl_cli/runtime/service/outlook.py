@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from etl_cli.runtime.config.model import Config
+from etl_cli.runtime.health import HistoryRow
 from etl_cli.runtime.ledger.history import recent_history
 from etl_cli.runtime.schedule import Schedule
 from etl_cli.runtime.service.log import Log
@@ -70,12 +71,15 @@ class Outlook:
         work = AtWork(name, report.phase, report.rows, report.tasks, report.done, datetime.now(UTC))
         self.view = replace(self.view, at_work=work)
 
-    def ended(self, report: Report, *, succeeded: bool) -> None:
-        """An attempt has ended."""
+    def ended(self, report: Report, *, succeeded: bool, error: str = "") -> None:
+        """An attempt has ended; one that failed before it reached the ledger is remembered here."""
         view = self.view
+        now = datetime.now(UTC)
+        lost = None if succeeded or report.run_id is not None else HistoryRow(0, "failed", now, ended=now, error=error)
         self.view = replace(
             view,
             at_work=None,
+            unrecorded=lost,
             succeeded=view.succeeded + succeeded,
             failed=view.failed + (not succeeded),
             rows=view.rows + report.rows,

@@ -100,8 +100,8 @@ class Supervisor:
         self._log.info(f"serving {self._config.name}: {self._idle_status()}")
         self._reconnect()
         while not (self._stopping and not self._children):
-            self._timers.run_due()
             self._reap()
+            self._timers.run_due()
             self._look_at_ledger()
             self._start_what_waits()
             if not (self._stopping and not self._children):
@@ -324,13 +324,14 @@ class Supervisor:
 
     def _offer_slot(self, slot: Slot) -> None:
         work = work_of_slot(slot)
-        for child, other in self._children.items():
+        at_work = {child: other for child, other in self._children.items() if not child.has_told_its_end}
+        for child, other in at_work.items():
             report = child.last or Report("starting")
             self._log.warning(
                 f"{self._named(other)} overstays into {self._named(work)}: {report.status}", report.run_id
             )
         self._forget_retries(slot)
-        if not self._queue.offer(work, busy=bool(self._children)):
+        if not self._queue.offer(work, busy=bool(at_work)):
             self._log.warning(f"{self._named(work)} is skipped: a run is active (overlap: {self._config.overlap})")
             self._record(Ending("skipped", slot.due.isoformat(), slot.entry))
 
@@ -411,7 +412,7 @@ class Supervisor:
 
     def _ended(self, child: Child, work: Work, code: int) -> None:
         report = child.last or Report("ended")
-        self._outlook.ended(report, succeeded=code == 0)
+        self._outlook.ended(report, succeeded=code == 0, error=self._redacted(report.error))
         if code == 0:
             told = f"run {report.run_id} succeeded, {report.rows:,} rows in {report.seconds or 0:.1f} s"
             self._log.info(f"{self._named(work)}: {told}", report.run_id)

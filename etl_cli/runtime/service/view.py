@@ -44,6 +44,8 @@ class View:
     rows: int = 0
     last_rows: int | None = None
     last_duration_s: float | None = None
+    unrecorded: HistoryRow | None = None
+    """The last attempt, where it failed and the ledger does not know of it."""
 
     def health(self) -> Health:
         """The verdict."""
@@ -58,6 +60,8 @@ class View:
         history = self.history
         if history and self.at_work is not None:
             history = [_alive(row, self.at_work.heard_at) for row in history]
+        if history is not None and self.unrecorded is not None:
+            history = [self.unrecorded, *history]
         return judge(history, self.schedule, now, service)
 
 

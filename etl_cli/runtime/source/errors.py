@@ -13,14 +13,25 @@ from etl_cli.runtime.errors import SourceError
 TRANSIENT = frozenset({1205, 1222, 3958, 3961, 3966, 3967, 10928, 10929, 40197, 40501, 40613, 49918, 49919, 49920})
 """Deadlock, lock timeout, snapshot conflicts of a reader, throttling: another try may succeed."""
 
-PERMANENT = frozenset({102, 207, 208, 229, 230, 245, 911, 916, 3952, 4060, 8114, 8152, 18452, 18456, 18487, 18488})
+PERMANENT = frozenset(
+    {102, 156, 207, 208, 229, 230, 245, 911, 916, 3952, 4060, 8114, 8152, 18452, 18456, 18487, 18488, 22105, 22115}
+)
 
+_REMEDY_SYNTAX = "correct `where` of the table, or --where"
+_REMEDY_TRACKING = (
+    "ALTER DATABASE ... SET CHANGE_TRACKING = ON (CHANGE_RETENTION = 7 DAYS), "
+    "and ALTER TABLE ... ENABLE CHANGE_TRACKING"
+)
 _REMEDIES = {
-    207: "a column is gone: compare the table with `etl-cli plan`",
+    102: _REMEDY_SYNTAX,
+    156: _REMEDY_SYNTAX,
+    207: "a column is gone, or `where` names one that is not there: compare the table with `etl-cli plan`",
     208: "create the table, or take it out of `tables`",
     229: "grant SELECT on it to the source user",
     1222: "another session holds a lock; raise source.lock_timeout or allow snapshot isolation",
     3952: "set source.isolation: read_committed, or ALTER DATABASE ... SET ALLOW_SNAPSHOT_ISOLATION ON",
+    22105: _REMEDY_TRACKING,
+    22115: _REMEDY_TRACKING,
     4060: "check source.database, and that the login may open it",
     18456: "check source.user and source.password in .env",
 }
@@ -32,6 +43,7 @@ _NUMBER = re.compile(r"\((\d+)\)\s*\(SQL[A-Za-z]+\)")
 _PREFIXES = re.compile(r"(\[[^\]]*\]\s*)+")
 _PERMANENT_TEXTS = (
     "login failed",
+    "incorrect syntax",
     "invalid object name",
     "invalid column name",
     "permission was denied",
@@ -78,6 +90,10 @@ def _remedy(number: int | None, error: BaseException) -> str:
     if isinstance(error, OSError):
         return _REMEDY_UNREACHABLE
     lower = str(error).lower()
+    if "incorrect syntax" in lower:
+        return _REMEDY_SYNTAX
+    if "change tracking is not enabled" in lower:
+        return _REMEDY_TRACKING
     if "certificate verify failed" in lower or ("certificate" in lower and "trust" in lower):
         return _REMEDY_CERTIFICATE
     if any(word in lower for word in ("login timeout", "tcp provider", "communication link", "unable to connect")):

@@ -131,7 +131,7 @@ def test_the_pipeline_runs_itself(home: Home) -> None:
     out = home.succeeds("run", program=[sys.executable, etl])
     assert out.splitlines()[-1].startswith("run ")
     assert "succeeded: 29,747 rows" in out.splitlines()[-1]
-    assert "NAME" not in home.succeeds("run", "--help", program=[sys.executable, etl])
+    assert "[OPTIONS] NAME" not in home.succeeds("run", "--help", program=[sys.executable, etl])
 
 
 @pytest.mark.parametrize("name", ["nowhere", "./nowhere"])

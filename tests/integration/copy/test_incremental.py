@@ -249,3 +249,15 @@ def test_state_shows_sets_and_forgets(shards: Shards, sink: SinkDatabase, pipeli
     assert directory.run().totals.rows_read == 8
     assert directory.state("reset", "--table", "dbo.orders", "--shard", "shard1", "--yes").code == 0
     assert directory.run().totals.rows_read == 6
+
+
+def test_append_does_not_count_rows_that_were_there(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
+    shards.execute("CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY)", "INSERT INTO dbo.orders VALUES (1), (2)")
+    directory = pipeline({"source": "dbo.orders", "mode": "append", "cursor": "id"})
+    assert "mode append: 8 inserted, 0 updated" in directory.cli("run").out
+    assert "mode append: 0 inserted, 0 updated" in directory.cli("run", "--full").out
+
+
+def test_an_empty_condition_is_refused(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
+    done = pipeline({"source": "dbo.orders"}).cli("run", "--where", " ")
+    assert (done.code, "--where is empty" in done.err) == (2, True)

@@ -272,3 +272,28 @@ def test_nothing_to_resume_is_told(big: Shards, sink: SinkDatabase, pipeline: Ma
     done = directory.cli("run", "--resume", "--json")
     assert done.code == 0
     assert any("nothing to resume: run 1 succeeded" in note for note in done.data["notes"])
+
+
+def test_a_watermark_of_an_earlier_mode_does_not_keep_a_whole_read_from_being_resumed(
+    big: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    pipeline({"source": "dbo.orders", "mode": "upsert", "cursor": "id"}).run()
+    directory = pipeline({"source": "dbo.orders", "chunk_rows": 200})
+    with slow(big):
+        process = started(directory)
+        wait_for_rows(sink, 4 * ROWS + 8_000)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    assert "run 2 was interrupted" in said
+    assert "--resume` goes on after its last chunk" in said
+    done = directory.cli("run", "--resume")
+    assert done.code == 0, done.err
+    assert "note: goes on where attempt 1 stopped" in done.out
+    assert rows_of(sink, "SELECT run_id, state, attempt FROM etl.runs ORDER BY 1")[1:] == [(2, "succeeded", 2)]
+    assert is_complete(sink)
+
+
+def test_a_resumption_that_cannot_be_says_why(big: Shards, sink: SinkDatabase, pipeline: Make) -> None:
+    directory = pipeline({"source": "dbo.orders"})
+    assert directory.cli("run").code == 0
+    assert "note: nothing to resume: run 1 succeeded; this run starts anew" in directory.cli("run", "--resume").out
