@@ -6,13 +6,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from etl_cli.runtime import commands
+from etl_cli.runtime.commands import pipeline_at
 from etl_cli.runtime.locate import find_home
 
 HOST_HOME = Path("/etc/etl")
-
-
 Name = Annotated[str, typer.Argument(metavar="NAME", help="The pipeline's name, or the path of its directory.")]
 
 

@@ -117,9 +117,9 @@ def add_run_commands(app: typer.Typer) -> None:
         """Show the pipeline's runs, newest first."""
         with pipeline_of_host(PROGRAM, name, debug) as directory:
             from etl_cli.cli.manage_show import print_history, run_data
-            from etl_cli.systemd import overview
+            from etl_cli.runtime import looking
 
-            runs = overview.history(directory, lines, status, since.astimezone() if since else None)
+            runs = looking.history(directory, lines, status, since.astimezone() if since else None)
             if as_json:
                 print_json([run_data(run) for run in runs])
             else:
@@ -130,9 +130,9 @@ def add_run_commands(app: typer.Typer) -> None:
         """Show a run: its steps, tasks, chunks, errors, parameters, and who asked for it."""
         with pipeline_of_host(PROGRAM, name, debug) as directory:
             from etl_cli.cli.manage_show import print_run, run_detail_data
-            from etl_cli.systemd import overview
+            from etl_cli.runtime import looking
 
-            detail = overview.show_run(directory, run)
+            detail = looking.show_run(directory, run)
             if as_json:
                 print_json(run_detail_data(detail))
             else:
@@ -157,6 +157,10 @@ def _asked(name: str, directory: Path, request: int, what: str, wait: bool) -> N
         answer = wait_for(directory, request)
         print(answer)
         raise typer.Exit(0 if answer == "succeeded" else 1)
+    from etl_cli.runtime.asking import is_taken
+
+    if not is_taken(directory, request):
+        print(f"no service has taken it yet; it runs as soon as one is up: manage-pipeline start {name}")
 
 
 def _from_file(file: Path | None) -> dict[str, Any]:

@@ -156,10 +156,10 @@ def print_run(console: Console, detail: RunDetail) -> None:
     if detail.tasks:
         grid = _grid("table", "shard", "mode", "state", "read", "loaded", "note")
         for task in detail.tasks:
-            values = (task.source_table, task.shard, task.mode)
+            named = (task.source_table, task.shard, task.mode)
             told = escape((task.error or task.note or "").partition("\n")[0])
             figures = (count(task.rows_read), count(task.rows_loaded))
-            grid.add_row(*map(escape, values), _word(task.state), *figures, told)
+            grid.add_row(*map(escape, named), _word(task.state), *figures, told)
         console.print(grid)
 
 

@@ -114,6 +114,18 @@ def wait_for_run(directory: Path, run_id: int) -> str:
             time.sleep(LOOK_S)
 
 
+def is_taken(directory: Path, request_id: int, patience_s: float = 3.0) -> bool:
+    """Whether a service has taken a request by then."""
+    config = load_config(directory)
+    deadline = time.monotonic() + patience_s
+    with _ledger(config) as connection:
+        while not answer_of(connection, request_id)[0]:
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(LOOK_S / 5)
+    return True
+
+
 def _answer(connection: SinkConnection, request_id: int, remedy: str) -> str:
     began = time.monotonic()
     while True:

@@ -12,16 +12,13 @@ from zoneinfo import ZoneInfo
 
 from etl_cli.runtime.config.load import load_config
 from etl_cli.runtime.config.model import Config, ConnectionRetries
-from etl_cli.runtime.errors import EtlError, UsageError
+from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.health import HistoryRow
 from etl_cli.runtime.ledger.history import (
-    RunDetail,
     RunRow,
     TaskRow,
     last_runs,
     recent_histories,
-    run_detail,
-    runs_of,
     tasks_of_run,
 )
 from etl_cli.runtime.ledger.slots import Pause, paused
@@ -112,23 +109,6 @@ def show_pipeline(directory: Path, *, user: bool, now: datetime) -> Detail:
         since = f"{pause.since:%Y-%m-%d %H:%M:%S %Z}"
         notes.append(f"paused since {since} by {pause.by}: {pause.slots} slots have passed; `unpause` runs them again")
     return Detail(overview, config, tuple(next_runs(config, now, 3)) if config else (), tasks, tuple(notes))
-
-
-def history(directory: Path, limit: int, state: str | None = None, since: datetime | None = None) -> list[RunRow]:
-    """The pipeline's runs, newest first. Raises SinkError where the sink does not answer."""
-    config = load_config(directory)
-    with connect_sink(_sink(config), f"etl-cli {config.name} history", attempts=1) as connection:
-        return runs_of(connection, config.name, config.id, limit, state, since)
-
-
-def show_run(directory: Path, run_id: int) -> RunDetail:
-    """All that the ledger knows of a run. Raises UsageError for one that is unknown."""
-    config = load_config(directory)
-    with connect_sink(_sink(config), f"etl-cli {config.name} show", attempts=1) as connection:
-        found = run_detail(connection, config.name, config.id, run_id)
-    if found is None:
-        raise UsageError(f"{config.name} has no run {run_id}", f"see manage-pipeline history {config.name}")
-    return found
 
 
 def pause_of(config: Config) -> Pause | None:

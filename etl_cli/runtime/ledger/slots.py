@@ -149,7 +149,8 @@ def take_request(connection: SinkConnection, pipeline: str, *, busy: bool) -> Op
     row = connection.execute(
         "UPDATE etl.requests SET taken_at = clock_timestamp(), host = %s WHERE request_id ="
         " (SELECT request_id FROM etl.requests WHERE pipeline = %s AND taken_at IS NULL"
-        "  AND (verb <> 'cancel' OR %s) ORDER BY request_id LIMIT 1 FOR UPDATE SKIP LOCKED) RETURNING request_id, verb, arguments, requested_by",
+        "  AND (verb <> 'cancel' OR %s) ORDER BY request_id LIMIT 1 FOR UPDATE SKIP LOCKED)"
+        " RETURNING request_id, verb, arguments, requested_by",
         [socket.gethostname(), pipeline, busy],
     ).fetchone()
     return OpenRequest(*row) if row else None

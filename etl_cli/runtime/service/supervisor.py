@@ -18,6 +18,7 @@ from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.ledger.heartbeat import running
 from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.ledger.rescue import drop_leftovers, rescue
+from etl_cli.runtime.ledger.retention import prune
 from etl_cli.runtime.ledger.slots import OpenRequest, take_request
 from etl_cli.runtime.redact import redact, secrets_in
 from etl_cli.runtime.request import Request
@@ -41,6 +42,7 @@ from etl_cli.runtime.sink.connect import SinkConnection
 RECONNECT_S = 16.0
 """The sink that is away is tried again after 1 s, then after twice as long each time, in the end after this."""
 
+PRUNE_S = 86_400.0
 STALL_LOOK_S = 30.0
 CANCEL_S = 3.0
 """How long after a cancel an attempt may take to roll back; then it is killed."""
@@ -204,6 +206,14 @@ class Supervisor:
         self._look_back()
         self._clock.catch_up()
         self._take_requests()
+        self._prune()
+
+    def _prune(self) -> None:
+        """Once a day, and whenever the ledger is there again."""
+        pruned = self._link.ask(lambda c: prune(c, self._config.name, self._config.history.keep))
+        if pruned:
+            self._log.info(f"{pruned} runs were older than history.keep and are removed from the ledger")
+        self._timers.after(PRUNE_S, "prune", self._prune)
 
     def _look_at_ledger(self) -> None:
         """Hear what arrived beside an answer, which wakes nobody, and see that an answer did not come."""
