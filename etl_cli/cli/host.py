@@ -6,11 +6,16 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from etl_cli.runtime import commands
+from etl_cli.runtime.commands import pipeline_at
 from etl_cli.runtime.locate import find_home
 
 HOST_HOME = Path("/etc/etl")
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The pipeline's name, or the path of its directory.")]
 
 
 @contextmanager
@@ -21,3 +26,10 @@ def errors_of_host(program: str, debug: bool) -> Iterator[None]:
         os.environ["ETL_HOME"] = str(HOST_HOME)
     with commands.errors_as_lines(debug):
         yield
+
+
+@contextmanager
+def pipeline_of_host(program: str, name: str, debug: bool) -> Iterator[Path]:
+    """The directory of a pipeline, with errors as lines of that command."""
+    with errors_of_host(program, debug), pipeline_at(name, debug) as directory:
+        yield directory

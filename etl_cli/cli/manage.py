@@ -1,15 +1,13 @@
 """`manage-pipeline`: a pipeline as a service of this host."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from etl_cli.cli.host import errors_of_host
+from etl_cli.cli.host import Name, errors_of_host, pipeline_of_host
+from etl_cli.cli.manage_runs import PROGRAM, add_run_commands
 from etl_cli.runtime import commands
-from etl_cli.runtime.commands import AsJson, Debug, Params, Yes, confirm, pipeline_at, print_json
+from etl_cli.runtime.commands import AsJson, Debug, Yes, confirm, print_json
 
 app = typer.Typer(
     help="Pipelines as services of this host: start, stop, look, schedule.",
@@ -19,9 +17,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-_PROGRAM = "manage-pipeline"
-
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The pipeline's name, or the path of its directory.")]
 User = Annotated[bool, typer.Option("--user", help="A service of this user, without root.")]
 Force = Annotated[bool, typer.Option("--force", help="Write the unit anew, even if it was edited by hand.")]
 
@@ -29,7 +24,7 @@ Force = Annotated[bool, typer.Option("--force", help="Write the unit anew, even 
 @app.command("list")
 def list_(user: User = False, as_json: AsJson = False, debug: Debug = False) -> None:
     """Show every pipeline: state, last run, rows, next run."""
-    with errors_of_host(_PROGRAM, debug):
+    with errors_of_host(PROGRAM, debug):
         from etl_cli.cli.manage_show import overview_data, print_overviews
         from etl_cli.runtime.locate import all_pipelines
         from etl_cli.systemd.overview import list_pipelines, now_utc
@@ -45,7 +40,7 @@ def list_(user: User = False, as_json: AsJson = False, debug: Debug = False) -> 
 @app.command()
 def info(name: Name, user: User = False, as_json: AsJson = False, debug: Debug = False) -> None:
     """Show all about a pipeline: service, schedule, last run and its tables."""
-    with _pipeline(name, debug) as directory:
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
         from etl_cli.cli.manage_show import detail_data, print_detail
         from etl_cli.systemd.overview import now_utc, show_pipeline
 
@@ -59,7 +54,7 @@ def info(name: Name, user: User = False, as_json: AsJson = False, debug: Debug =
 @app.command()
 def start(name: Name, user: User = False, force: Force = False, debug: Debug = False) -> None:
     """Install the service, start it, and have it start at boot."""
-    with _pipeline(name, debug) as directory:
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
         from etl_cli.systemd import service
 
         _say(service.start(service.named_service(directory, user=user), force=force))
@@ -73,7 +68,7 @@ def stop(
     debug: Debug = False,
 ) -> None:
     """Stop the service; a run under way is interrupted and goes on at the next start."""
-    with _pipeline(name, debug) as directory:
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
         from etl_cli.systemd import service
 
         _say(service.stop(service.named_service(directory, user=user), disable=disable))
@@ -82,7 +77,7 @@ def stop(
 @app.command()
 def restart(name: Name, user: User = False, force: Force = False, debug: Debug = False) -> None:
     """Stop and start the service: it takes a changed .env, etl.py and unit."""
-    with _pipeline(name, debug) as directory:
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
         from etl_cli.systemd import service
 
         _say(service.restart(service.named_service(directory, user=user), force=force))
@@ -100,7 +95,7 @@ def logs(
     debug: Debug = False,
 ) -> None:
     """Show what the service has logged."""
-    with _pipeline(name, debug) as directory:
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
         from etl_cli.cli.manage_show import print_entry
         from etl_cli.systemd import journal, service
 
@@ -113,7 +108,7 @@ def logs(
 @app.command()
 def unit(name: Name, user: User = False, as_json: AsJson = False, debug: Debug = False) -> None:
     """Print the unit that `start` would install."""
-    with _pipeline(name, debug) as directory:
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
         from etl_cli.runtime.config import load_config
         from etl_cli.systemd import service
 
@@ -141,7 +136,7 @@ def schedule(
     debug: Debug = False,
 ) -> None:
     """Change when the pipeline runs, in config.yaml and in the running service; or show it."""
-    with _pipeline(name, debug) as directory:
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
         from etl_cli.cli.manage_show import print_schedule, schedule_data
         from etl_cli.runtime.config import load_config
         from etl_cli.systemd import service
@@ -162,7 +157,7 @@ def schedule(
 @app.command("test-alert")
 def try_alerts(name: Name, as_json: AsJson = False, debug: Debug = False) -> None:
     """Send a test alert to every URL of alerts.urls, and say which took it."""
-    with _pipeline(name, debug) as directory:
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
         from etl_cli.cli.manage_show import print_deliveries
         from etl_cli.monitor.trial import send_test_alert
 
@@ -186,7 +181,7 @@ def delete(
     debug: Debug = False,
 ) -> None:
     """Remove the service; the pipeline's directory stays, and the data in the sink always."""
-    with _pipeline(name, debug) as directory:
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
         from etl_cli.systemd import service
 
         its = service.named_service(directory, user=user)
@@ -195,50 +190,7 @@ def delete(
         _say(service.delete(its, purge=purge))
 
 
-@app.command()
-def history(
-    name: Name,
-    lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="The last so many runs.")] = 20,
-    as_json: AsJson = False,
-    debug: Debug = False,
-) -> None:
-    """Show the pipeline's runs, newest first."""
-    with _pipeline(name, debug) as directory:
-        from etl_cli.cli.manage_show import print_history, run_data
-        from etl_cli.systemd import overview
-
-        runs = overview.history(directory, lines)
-        if as_json:
-            print_json([run_data(run) for run in runs])
-        else:
-            print_history(commands.console(), runs)
-
-
-@app.command()
-def run(
-    name: Name,
-    full: Annotated[bool, typer.Option("--full", help="Read everything, whatever the watermarks say.")] = False,
-    param: Params = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it has ended, and end as it did.")] = False,
-    debug: Debug = False,
-) -> None:
-    """Run once now, through the service."""
-    with _pipeline(name, debug) as directory:
-        from etl_cli.runtime.asking import ask_for_run, wait_for
-
-        arguments = {"full": full, "params": commands.parameters_in(param or [])}
-        request = ask_for_run(directory, {name: value for name, value in arguments.items() if value})
-        print(f"asked for a run (request {request}): `manage-pipeline logs {name} -f` shows what becomes of it")
-        if wait:
-            answer = wait_for(directory, request)
-            print(answer)
-            raise typer.Exit(0 if answer == "succeeded" else 1)
-
-
-@contextmanager
-def _pipeline(name: str, debug: bool) -> Iterator[Path]:
-    with errors_of_host(_PROGRAM, debug), pipeline_at(name, debug) as directory:
-        yield directory
+add_run_commands(app)
 
 
 def _say(lines: list[str]) -> None:

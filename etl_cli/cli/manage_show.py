@@ -15,7 +15,7 @@ from rich.table import Table
 from etl_cli.runtime.alerts import Delivery
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.display.figures import count, duration, megabytes
-from etl_cli.runtime.ledger.history import RunRow
+from etl_cli.runtime.ledger.history import RunDetail, RunRow
 from etl_cli.systemd.journal import Entry
 from etl_cli.systemd.overview import Detail, Overview
 
@@ -126,6 +126,54 @@ def print_history(console: Console, runs: Sequence[RunRow]) -> None:
             escape((run.error or "").partition("\n")[0]),
         )
     console.print(grid)
+
+
+def print_run(console: Console, detail: RunDetail) -> None:
+    """All of one run."""
+    run = detail.run
+    facts = {
+        "run": f"{run.run_id}, {run.state}" + (f", retry of {run.retry_of}" if run.retry_of else ""),
+        "asked by": (detail.asked_by or run.requested_by) + (f", slot {_when(run.slot)}" if run.slot else ""),
+        "host": f"{run.host}, attempt {run.attempt}",
+        "began": _when(run.attempted_at or run.created_at),
+        "ended": f"{_when(run.finalized_at)}, after {duration(run.duration_s)}" if run.finalized_at else "-",
+        "moved": f"{count(run.rows)} rows, {megabytes(run.bytes)}, {detail.chunks} chunks, {detail.rejects} rejects",
+        "params": json.dumps(detail.params, ensure_ascii=False) if detail.params else "",
+        "error": run.error or "",
+    }
+    for name, value in facts.items():
+        if value:
+            console.print(f"{name:10} {escape(value)}", highlight=False, soft_wrap=True)
+    if detail.steps:
+        grid = _grid("step", "state", "tries", "took", "result", "error")
+        for step in detail.steps:
+            took = (step.ended_at - step.began_at).total_seconds() if step.began_at and step.ended_at else None
+            result = "" if step.result is None else json.dumps(step.result, ensure_ascii=False)[:60]
+            error = (step.error or "").partition("\n")[0]
+            values = (str(step.tries), duration(took), escape(result), escape(error))
+            grid.add_row(escape(step.step), _word(step.state), *values)
+        console.print(grid)
+    if detail.tasks:
+        grid = _grid("table", "shard", "mode", "state", "read", "loaded", "note")
+        for task in detail.tasks:
+            named = (task.source_table, task.shard, task.mode)
+            told = escape((task.error or task.note or "").partition("\n")[0])
+            figures = (count(task.rows_read), count(task.rows_loaded))
+            grid.add_row(*map(escape, named), _word(task.state), *figures, told)
+        console.print(grid)
+
+
+def run_detail_data(detail: RunDetail) -> dict[str, Any]:
+    """The same as data."""
+    return {
+        **run_data(detail.run),
+        "asked_by": detail.asked_by,
+        "params": dict(detail.params),
+        "chunks": detail.chunks,
+        "rejects": detail.rejects,
+        "steps": [asdict(step) for step in detail.steps],
+        "tasks": [asdict(task) for task in detail.tasks],
+    }
 
 
 def run_data(run: RunRow) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.ledger.migrate import ledger_errors
 from etl_cli.runtime.locate import vendored_version
 from etl_cli.runtime.names import quote_sink
-from etl_cli.runtime.pending import refused, waiting
+from etl_cli.runtime.pending import refused
 from etl_cli.runtime.plan import Plan, TablePlan
 from etl_cli.runtime.planner import make_plan
 from etl_cli.runtime.planning import Resolved, resolve, shards_of, sink_of
@@ -62,7 +62,6 @@ def _configuration(config: Config) -> Iterator[Finding]:
     yield Finding(
         "configuration", "ok", f"{config.name}: {len(config.tables)} table entries, {len(config.source.shards)} shards"
     )
-    yield from (Finding("configuration", "note", text) for text in waiting(config))
     yield from (Finding("configuration", "problem", text) for text in refused(config))
     if not config.tables:
         yield Finding("configuration", "problem", "tables: none are named: add some, e.g. - source: dbo.orders")

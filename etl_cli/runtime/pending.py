@@ -11,16 +11,3 @@ def refused(config: Config) -> list[str]:
     if config.engine != "local":
         found.append(f"engine: {config.engine} is not there yet: use local")
     return found
-
-
-def waiting(config: Config) -> list[str]:
-    """Keys that are valid and kept, but that nothing acts on yet."""
-    found = []
-    idle = sorted(LATER & config.model_fields_set)
-    if idle:
-        found.append(f"these keys are kept, but nothing acts on them yet: {', '.join(dict.fromkeys(idle))}")
-    return found
-
-
-LATER = frozenset({"history"})
-"""Keys of config.yaml that no code reads yet."""

@@ -29,13 +29,18 @@ class Request:
     """The due time that it is of, as ISO text."""
     params: Mapping[str, Any] = field(default_factory=dict)
     """Parameters of the run, above those of config.yaml."""
+    steps: Sequence[str] = ()
+    """Only these steps of the graph; () = all."""
+    rerun_of: int | None = None
+    from_step: str | None = None
+    """With `rerun_of`: this step and those after it run again, with the stored results of the others."""
     request_id: int | None = None
     """The ledger's request that asks for it."""
 
     @property
     def is_partial(self) -> bool:
         """Whether not all of the pipeline is run: such a run is never resumed."""
-        return bool(self.tables or self.shards or self.full or self.where)
+        return bool(self.tables or self.shards or self.full or self.where or self.steps)
 
     def refuse_contradictions(self) -> None:
         """Raise UsageError for options that exclude each other, and for an empty condition."""

@@ -14,7 +14,8 @@ import psycopg
 
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.copying import Copying
-from etl_cli.runtime.errors import DataError, EtlError, SourceError
+from etl_cli.runtime.errors import DataError, EtlError, SourceError, UsageError
+from etl_cli.runtime.interrupts import CancelledRunError
 from etl_cli.runtime.ledger.heartbeat import Heartbeat
 from etl_cli.runtime.ledger.ledger import Ledger, PastTask, RunTotals
 from etl_cli.runtime.ledger.migrate import ledger_errors
@@ -120,12 +121,31 @@ def _begun(
         return _Begun(decided.of.run_id, ledger.resume_run(decided.of.run_id), "resume", tasks)
     if decided.how == "retry" and decided.of is not None:
         request = replace(request, params={**ledger.params_of(decided.of.run_id), **request.params})
+    keep = _kept_steps(connection, config, request) if request.rerun_of is not None else []
     run_id = ledger.start_run(config.name, fingerprint, request)
     if decided.how == "retry" and decided.of is not None:
         end_sessions(connection, decided.of.run_id)
         ledger.take_over(decided.of.run_id, run_id)
         take_over_steps(connection, decided.of.run_id, run_id)
+    elif request.rerun_of is not None:
+        ledger.link_retry(request.rerun_of, run_id)
+        take_over_steps(connection, request.rerun_of, run_id, keep)
     return _Begun(run_id, 1, decided.how, tasks)
+
+
+def _kept_steps(connection: SinkConnection, config: Config, request: Request) -> list[str]:
+    """The steps that a rerun does not run again. Raises UsageError for a run or a step that is unknown."""
+    declared = declared_in(config.directory) if config.directory is not None else Declared()
+    names = [node.name for node in declared.graph().nodes]
+    row = connection.execute(
+        "SELECT FROM etl.runs WHERE pipeline = %s AND run_id = %s", [config.name, request.rerun_of]
+    ).fetchone()
+    if row is None:
+        raise UsageError(f"{config.name} has no run {request.rerun_of}", f"see manage-pipeline history {config.name}")
+    if request.from_step not in names:
+        raise UsageError(f"no step is named {request.from_step}", f"the steps are {', '.join(names)}")
+    again = declared.graph().from_(request.from_step)
+    return [name for name in names if name not in again]
 
 
 def fingerprint_of(config: Config, resolved: Resolved) -> str:
@@ -202,9 +222,13 @@ class _Run:
         try:
             self._run_steps()
             state = "failed" if self._errors else "succeeded"
-        except KeyboardInterrupt:
-            state = "interrupted"
+        except KeyboardInterrupt as stop:
+            state = "cancelled" if isinstance(stop, CancelledRunError) else "interrupted"
             raise
+        except EtlError as error:
+            self._errors.append(error)
+        except psycopg.Error as error:
+            self._errors.append(translate(error, "writing the ledger"))
         finally:
             outcome = self._finished(state, planning_s)
         if outcome.error is not None:
@@ -230,6 +254,7 @@ class _Run:
                 {**config.params, **self._ledger.params_of(facts.run_id)},
                 fail_fast=config.fail_fast,
                 at_once=config.parallelism.steps,
+                only=self._request.steps,
                 copy=lambda step: self._copying.copy(declared.tables_of(step, sources)),
                 stop_copy=self._copying.cancel,
             )
@@ -241,7 +266,7 @@ class _Run:
     def _finished(self, state: str, planning_s: float) -> Outcome:
         """Write the end into the ledger; what was loaded beside a target stays for a resumption."""
         error = _one(self._errors)
-        if state == "succeeded" or self._request.is_partial:
+        if state in ("succeeded", "cancelled") or self._request.is_partial:
             self._copying.tidy()
         try:
             ended = self._ledger.finish_run(self._facts.run_id, state, str(error) if error else None)

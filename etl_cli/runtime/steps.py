@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psycopg
 
-from etl_cli.runtime.errors import EtlError
+from etl_cli.runtime.errors import EtlError, UsageError
 from etl_cli.runtime.ledger.steps import PastStep, add_steps, past_steps, step_began, step_ended
 from etl_cli.runtime.program.declared import Declared, Step
 from etl_cli.runtime.program.graph import DONE, State, Walk
@@ -37,6 +37,7 @@ class Steps:
         *,
         fail_fast: bool,
         at_once: int,
+        only: Sequence[str] = (),
         copy: Callable[[Step], bool],
         stop_copy: Callable[[], None],
     ) -> None:
@@ -50,6 +51,11 @@ class Steps:
         self._steps = {step.name: step for step in declared.all_steps()}
         graph = declared.graph()
         add_steps(connection, run_id, [node.name for node in graph.nodes])
+        unknown = [name for name in only if name not in self._steps]
+        if unknown:
+            raise UsageError(f"no step is named {', '.join(unknown)}", f"the steps are {', '.join(self._steps)}")
+        for name in [name for name in self._steps if only and name not in only]:
+            step_ended(connection, run_id, name, "skipped", tries=0)
         past = past_steps(connection, run_id)
         self._results = {name: step.result for name, step in past.items() if step.state == "succeeded"}
         self._walk = Walk(graph, fail_fast, at_once, _done(past))

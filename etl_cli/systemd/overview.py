@@ -14,7 +14,14 @@ from etl_cli.runtime.config.load import load_config
 from etl_cli.runtime.config.model import Config, ConnectionRetries
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.health import HistoryRow
-from etl_cli.runtime.ledger.history import RunRow, TaskRow, last_runs, recent_histories, runs_of, tasks_of_run
+from etl_cli.runtime.ledger.history import (
+    RunRow,
+    TaskRow,
+    last_runs,
+    recent_histories,
+    tasks_of_run,
+)
+from etl_cli.runtime.ledger.slots import Pause, paused
 from etl_cli.runtime.sink.connect import Sink, SinkConnection, connect_sink
 from etl_cli.systemd.command import SystemdError
 from etl_cli.systemd.service import Service, changed_since_start, known_config, service_of
@@ -98,14 +105,15 @@ def show_pipeline(directory: Path, *, user: bool, now: datetime) -> Detail:
     if config and overview.last_run:
         tasks = _read(config, lambda connection: tasks_of_run(connection, _id(overview))) or []
     notes = _notes(overview)
+    if config and overview.last_run and (pause := pause_of(config)):
+        since = f"{pause.since:%Y-%m-%d %H:%M:%S %Z}"
+        notes.append(f"paused since {since} by {pause.by}: {pause.slots} slots have passed; `unpause` runs them again")
     return Detail(overview, config, tuple(next_runs(config, now, 3)) if config else (), tasks, tuple(notes))
 
 
-def history(directory: Path, limit: int) -> list[RunRow]:
-    """The pipeline's runs, newest first. Raises SinkError where the sink does not answer."""
-    config = load_config(directory)
-    with connect_sink(_sink(config), f"etl-cli {config.name} history", attempts=1) as connection:
-        return runs_of(connection, config.name, config.id, limit)
+def pause_of(config: Config) -> Pause | None:
+    """Since when the pipeline is paused; None where it is not, or where nobody can tell."""
+    return _read(config, lambda connection: paused(connection, config.name))
 
 
 def next_runs(config: Config, now: datetime, count: int) -> list[datetime]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import psycopg
 
@@ -81,15 +82,50 @@ def last_runs(connection: SinkConnection, pipelines: Mapping[str, str]) -> dict[
     return {run.pipeline: run for run in (RunRow(*row) for row in rows)}
 
 
-def runs_of(connection: SinkConnection, pipeline: str, pipeline_id: str, limit: int) -> list[RunRow]:
-    """The pipeline's runs, newest first."""
+@dataclass(frozen=True)
+class StepRow:
+    """One step of a run."""
+
+    step: str
+    state: str
+    tries: int
+    began_at: datetime | None
+    ended_at: datetime | None
+    result: Any
+    error: str | None
+
+
+@dataclass(frozen=True)
+class RunDetail:
+    """All that the ledger knows of a run; `asked_by` is whoever asked the service for it."""
+
+    run: RunRow
+    asked_by: str | None
+    params: Mapping[str, Any]
+    tasks: Sequence[TaskRow]
+    steps: Sequence[StepRow]
+    chunks: int
+    rejects: int
+
+
+def runs_of(
+    connection: SinkConnection,
+    pipeline: str,
+    pipeline_id: str,
+    limit: int,
+    state: str | None = None,
+    since: datetime | None = None,
+) -> list[RunRow]:
+    """The pipeline's runs, newest first; of one state, or those since a time."""
     if not _has_ledger(connection):
         return []
     with ledger_errors(connection, "reading"):
         rows = connection.execute(
             f"SELECT {_COLUMNS} FROM etl.runs AS r JOIN etl.pipelines AS p ON p.name = r.pipeline"
-            " WHERE p.name = %s AND p.id = %s ORDER BY r.run_id DESC LIMIT %s",
-            [pipeline, pipeline_id, limit],
+            " WHERE p.name = %(name)s AND p.id = %(id)s AND (%(state)s::text IS NULL OR r.state = %(state)s)"
+            " AND (%(since)s::timestamptz IS NULL OR r.created_at >= %(since)s)"
+            " ORDER BY r.run_id DESC LIMIT %(limit)s",
+            {"name": pipeline, "id": pipeline_id, "state": state, "since": since, "limit": limit},
         ).fetchall()
     return [RunRow(*row) for row in rows]
 
@@ -130,6 +166,32 @@ def tasks_of_run(connection: SinkConnection, run_id: int) -> Sequence[TaskRow]:
             [run_id],
         ).fetchall()
     return [TaskRow(*row) for row in rows]
+
+
+def run_detail(connection: SinkConnection, pipeline: str, pipeline_id: str, run_id: int) -> RunDetail | None:
+    """All of one run; None where the pipeline has none of that number."""
+    if not _has_ledger(connection):
+        return None
+    with ledger_errors(connection, "reading"):
+        row = connection.execute(
+            f"SELECT {_COLUMNS}, q.requested_by, r.params,"
+            " (SELECT count(*) FROM etl.chunks AS c WHERE c.run_id = r.run_id),"
+            " (SELECT count(*) FROM etl.rejects AS x WHERE x.run_id = r.run_id)"
+            " FROM etl.runs AS r JOIN etl.pipelines AS p ON p.name = r.pipeline"
+            " LEFT JOIN etl.requests AS q ON q.request_id = r.request_id"
+            " WHERE p.name = %s AND p.id = %s AND r.run_id = %s",
+            [pipeline, pipeline_id, run_id],
+        ).fetchone()
+        if row is None:
+            return None
+        steps = connection.execute(
+            "SELECT step, state, tries, began_at, ended_at, result, error FROM etl.steps WHERE run_id = %s"
+            " ORDER BY place",
+            [run_id],
+        ).fetchall()
+    *run, asked_by, params, chunks, rejects = row
+    tasks = tasks_of_run(connection, run_id)
+    return RunDetail(RunRow(*run), asked_by, params, tasks, [StepRow(*step) for step in steps], chunks, rejects)
 
 
 def _has_ledger(connection: psycopg.Connection[tuple[object, ...]]) -> bool:

@@ -141,6 +141,10 @@ class Ledger:
         assert row is not None
         return int(row[0])
 
+    def link_retry(self, old: int, new: int) -> None:
+        """Say that a run does again what another did."""
+        self._connection.execute("UPDATE etl.runs SET retry_of = %s WHERE run_id = %s", [old, new])
+
     def params_of(self, run_id: int) -> dict[str, Any]:
         """The parameters that a run was given."""
         row = self._connection.execute("SELECT params FROM etl.runs WHERE run_id = %s", [run_id]).fetchone()
@@ -286,12 +290,12 @@ def _key(task: TaskId) -> list[Any]:
     return [task.run_id, task.source_table, task.shard]
 
 
-def fail_run_of(connection: SinkConnection, run_id: int, pid: int, error: str) -> None:
-    """running -> failed, for a run whose process `pid` of this host could not record its end any more."""
+def end_run_of(connection: SinkConnection, run_id: int, pid: int, state: str, error: str) -> None:
+    """running -> failed or cancelled, for a run whose process `pid` of this host could not record its end any more."""
     connection.execute(
-        "UPDATE etl.runs SET state = 'failed', error = %s, finalized_at = clock_timestamp()"
+        "UPDATE etl.runs SET state = %s, error = %s, finalized_at = clock_timestamp()"
         " WHERE run_id = %s AND state IN ('running', 'interrupted') AND host = %s AND pid = %s",
-        [error, run_id, socket.gethostname(), pid],
+        [state, error, run_id, socket.gethostname(), pid],
     )
 
 

@@ -7,7 +7,7 @@ import json
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from etl_cli.runtime.sink.connect import SinkConnection
 
@@ -26,6 +26,18 @@ class OpenRequest:
     """Of its newest run, where it was taken before."""
 
 
+Claim = Literal["mine", "another's", "paused"]
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Since when, by whom, and how many slots have passed."""
+
+    since: dt.datetime
+    by: str
+    slots: int
+
+
 @dataclass(frozen=True)
 class UnfinishedSlot:
     """A slot that was taken and has no outcome.
@@ -40,14 +52,55 @@ class UnfinishedSlot:
     is_followed: bool
 
 
-def claim_slot(connection: SinkConnection, pipeline: str, due: dt.datetime, entry: int) -> bool:
-    """Take a slot; False where another host has it."""
+PAUSED = "paused"
+"""The outcome of a slot that came while the pipeline was paused."""
+
+
+def claim_slot(connection: SinkConnection, pipeline: str, due: dt.datetime, entry: int) -> Claim:
+    """Take a slot, where no other host has it; one of a paused pipeline is counted and not to be run."""
+    row = connection.execute(
+        "INSERT INTO etl.slots (pipeline, due_at, entry, host, outcome) SELECT name, %s, %s, %s,"
+        " CASE WHEN paused_at IS NOT NULL THEN %s END FROM etl.pipelines WHERE name = %s"
+        " ON CONFLICT DO NOTHING RETURNING outcome",
+        [due, entry, socket.gethostname(), PAUSED, pipeline],
+    ).fetchone()
+    if row is None:
+        return "another's"
+    return "paused" if row[0] == PAUSED else "mine"
+
+
+def pause(connection: SinkConnection, pipeline: str, by: str) -> bool:
+    """Let slots pass from now on; False where they do already."""
     return bool(
         connection.execute(
-            "INSERT INTO etl.slots (pipeline, due_at, entry, host) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-            [pipeline, due, entry, socket.gethostname()],
+            "UPDATE etl.pipelines SET paused_at = clock_timestamp(), paused_by = %s"
+            " WHERE name = %s AND paused_at IS NULL",
+            [by, pipeline],
         ).rowcount
     )
+
+
+def unpause(connection: SinkConnection, pipeline: str) -> int | None:
+    """Run slots again; how many have passed meanwhile, None where the pipeline was not paused."""
+    row = connection.execute(
+        "SELECT count(s.due_at) FROM etl.pipelines AS p LEFT JOIN etl.slots AS s"
+        " ON s.pipeline = p.name AND s.outcome = %s AND s.due_at >= p.paused_at"
+        " WHERE p.name = %s AND p.paused_at IS NOT NULL GROUP BY p.name",
+        [PAUSED, pipeline],
+    ).fetchone()
+    connection.execute("UPDATE etl.pipelines SET paused_at = NULL, paused_by = NULL WHERE name = %s", [pipeline])
+    return int(row[0]) if row else None
+
+
+def paused(connection: SinkConnection, pipeline: str) -> Pause | None:
+    """Since when and by whom the pipeline is paused; None where it is not."""
+    row = connection.execute(
+        "SELECT p.paused_at, p.paused_by, (SELECT count(*) FROM etl.slots AS s WHERE s.pipeline = p.name"
+        "  AND s.outcome = %s AND s.due_at >= p.paused_at) FROM etl.pipelines AS p"
+        " WHERE p.name = %s AND p.paused_at IS NOT NULL",
+        [PAUSED, pipeline],
+    ).fetchone()
+    return Pause(*row) if row else None
 
 
 def end_slot(connection: SinkConnection, pipeline: str, due: dt.datetime, entry: int, outcome: str) -> None:
@@ -91,13 +144,14 @@ def ask(connection: SinkConnection, pipeline: str, verb: str, arguments: Mapping
     return int(row[0])
 
 
-def take_request(connection: SinkConnection, pipeline: str) -> OpenRequest | None:
-    """Take the oldest open request; None where there is none."""
+def take_request(connection: SinkConnection, pipeline: str, *, busy: bool) -> OpenRequest | None:
+    """Take the oldest open request; None where there is none. A cancel is for the host that is `busy` with a run."""
     row = connection.execute(
         "UPDATE etl.requests SET taken_at = clock_timestamp(), host = %s WHERE request_id ="
-        " (SELECT request_id FROM etl.requests WHERE pipeline = %s AND taken_at IS NULL ORDER BY request_id LIMIT 1"
-        "  FOR UPDATE SKIP LOCKED) RETURNING request_id, verb, arguments, requested_by",
-        [socket.gethostname(), pipeline],
+        " (SELECT request_id FROM etl.requests WHERE pipeline = %s AND taken_at IS NULL"
+        "  AND (verb <> 'cancel' OR %s) ORDER BY request_id LIMIT 1 FOR UPDATE SKIP LOCKED)"
+        " RETURNING request_id, verb, arguments, requested_by",
+        [socket.gethostname(), pipeline, busy],
     ).fetchone()
     return OpenRequest(*row) if row else None
 

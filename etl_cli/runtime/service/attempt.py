@@ -7,7 +7,6 @@ supervisor does. Exit codes are those of `etl-cli run`.
 from __future__ import annotations
 
 import json
-import signal
 import sys
 from pathlib import Path
 
@@ -19,6 +18,7 @@ def attempt(directory: Path, request_json: str) -> int:
     die_with_parent()
     from etl_cli.runtime.config import load_config
     from etl_cli.runtime.errors import EtlError
+    from etl_cli.runtime.interrupts import CancelledRunError, hear
     from etl_cli.runtime.outcome import RunFailedError
     from etl_cli.runtime.progress import Progress
     from etl_cli.runtime.redact import redact, secrets_in
@@ -26,7 +26,7 @@ def attempt(directory: Path, request_json: str) -> int:
     from etl_cli.runtime.run import run_pipeline
     from etl_cli.runtime.service.reports import Report, Reporter, failed_tasks
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    hear()
     reporter = Reporter()
     progress = Progress(listen=reporter)
     secrets: set[str] = set()
@@ -42,8 +42,9 @@ def attempt(directory: Path, request_json: str) -> int:
     except EtlError as error:
         reporter.send(Report("ended", run_id=progress.run_id, state="failed", error=redact(str(error), secrets)))
         return error.exit_code
-    except KeyboardInterrupt:
-        reporter.send(Report("ended", state="interrupted"))
+    except KeyboardInterrupt as stop:
+        state = "cancelled" if isinstance(stop, CancelledRunError) else "interrupted"
+        reporter.send(Report("ended", run_id=progress.run_id, state=state))
         return 130
     except Exception as error:
         told = redact(f"{type(error).__name__}: {error}", secrets)

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from etl_cli.runtime.interrupts import CANCEL
 from etl_cli.runtime.service.reports import REPORT_FD, Report
 
 
@@ -27,6 +28,8 @@ class Child:
         self.heard_at = time.monotonic()
         self.stopped_at: float | None = None
         self.killed_for: str | None = None
+        self.cancelled_by: str | None = None
+        self.cancelled_at = 0.0
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "etl_cli.runtime", "attempt", str(directory), json.dumps(request)],
@@ -72,6 +75,12 @@ class Child:
         """Ask it to stop: what is under way is rolled back, the rest is recorded."""
         self.stopped_at = self.stopped_at or time.monotonic()
         self._process.send_signal(signal.SIGTERM)
+
+    def cancel(self, by: str) -> None:
+        """Have it end for good: what is under way is rolled back, nothing is resumed."""
+        if self.cancelled_by is None:
+            self.cancelled_by, self.cancelled_at = by, time.monotonic()
+            self._process.send_signal(CANCEL)
 
     def kill(self, reason: str) -> None:
         """End it and the processes that it made, whatever they are doing."""

@@ -72,8 +72,11 @@ class Clock:
         self.wait(slot)
 
     def _claim(self, slot: Slot) -> None:
-        if self._link.ask(lambda c: claim_slot(c, self._config.name, slot.due, slot.entry)):
+        claim = self._link.ask(lambda c: claim_slot(c, self._config.name, slot.due, slot.entry))
+        if claim == "mine":
             self._begin(slot)
+        elif claim == "paused":
+            self._log.info(f"the slot {self.local(slot.due)} passes: the pipeline is paused")
 
     def _tell_missed(self, passed: Sequence[Slot], due: Sequence[Slot]) -> None:
         """Of slots that passed while the service or the sink was down; an alert tells each of them once."""

@@ -17,7 +17,8 @@ from etl_cli.runtime.config import Config
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.ledger.heartbeat import running
 from etl_cli.runtime.ledger.ledger import Ledger
-from etl_cli.runtime.ledger.rescue import rescue
+from etl_cli.runtime.ledger.rescue import drop_leftovers, rescue
+from etl_cli.runtime.ledger.retention import prune
 from etl_cli.runtime.ledger.slots import OpenRequest, take_request
 from etl_cli.runtime.redact import redact, secrets_in
 from etl_cli.runtime.request import Request
@@ -41,7 +42,11 @@ from etl_cli.runtime.sink.connect import SinkConnection
 RECONNECT_S = 16.0
 """The sink that is away is tried again after 1 s, then after twice as long each time, in the end after this."""
 
+PRUNE_S = 86_400.0
 STALL_LOOK_S = 30.0
+CANCEL_S = 3.0
+"""How long after a cancel an attempt may take to roll back; then it is killed."""
+
 LINGER_LOOK_S = 10.0
 _MARGIN_S = 5.0
 
@@ -82,6 +87,7 @@ class Supervisor:
         self._queue = Queue(config.overlap)
         self._children: dict[Child, Work] = {}
         self._retries: list[Work] = []
+        self._cancels: list[int] = []
         self._stopping = False
         self._stop_by: float | None = None
         self._secrets = secrets_in(config)
@@ -200,6 +206,14 @@ class Supervisor:
         self._look_back()
         self._clock.catch_up()
         self._take_requests()
+        self._prune()
+
+    def _prune(self) -> None:
+        """Once a day, and whenever the ledger is there again."""
+        pruned = self._link.ask(lambda c: prune(c, self._config.name, self._config.history.keep))
+        if pruned:
+            self._log.info(f"{pruned} runs were older than history.keep and are removed from the ledger")
+        self._timers.after(PRUNE_S, "prune", self._prune)
 
     def _look_at_ledger(self) -> None:
         """Hear what arrived beside an answer, which wakes nobody, and see that an answer did not come."""
@@ -226,16 +240,47 @@ class Supervisor:
             self._failing = self._outlook.last_run_failed
 
     def _take_requests(self) -> None:
-        while request := self._link.ask(lambda c: take_request(c, self._config.name)):
+        while request := self._link.ask(lambda c: take_request(c, self._config.name, busy=self._is_busy)):
             self._take(request)
 
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self._children or self._retries or self._queue.waiting)
+
     def _take(self, request: OpenRequest) -> None:
+        if request.verb == "cancel":
+            self._cancel(request)
+            return
         if request.verb != "run":
             self._record(Ending(f"this service does not know {request.verb}", request_id=request.request_id))
             return
         self._log.info(f"{request.requested_by} asks for a run")
         work = work_of_request(request.request_id, request.arguments, request.requested_by)
         self._queue.offer(work, busy=bool(self._children))
+
+    def _cancel(self, request: OpenRequest) -> None:
+        """End what runs, and forget what waits; answered when the last of it has ended."""
+        self._log.warning(f"{request.requested_by} cancels what runs and what waits")
+        for work in [*self._retries, *self._queue.waiting]:
+            self._timers.cancel(f"retry {work.name}")
+            self._finish(work, "cancelled")
+        self._retries.clear()
+        self._queue.waiting.clear()
+        for child in self._children:
+            child.cancel(request.requested_by)
+            self._timers.after(CANCEL_S, f"cancel {child.pid}", partial(self._kill_cancelled, child))
+        self._cancels.append(request.request_id)
+        self._answer_cancels()
+
+    def _kill_cancelled(self, child: Child) -> None:
+        if child in self._children:
+            child.kill(f"it did not end within {CANCEL_S:.0f} s of its cancelling")
+
+    def _answer_cancels(self) -> None:
+        if not self._children:
+            for request_id in self._cancels:
+                self._record(Ending("cancelled", request_id=request_id))
+            self._cancels.clear()
 
     def _resume_what_was_interrupted(self) -> None:
         """What this service had taken before it ended, else the newest run, where it was a whole one.
@@ -385,12 +430,22 @@ class Supervisor:
                 self._alarm.raise_("recovery", told, run_id=report.run_id)
             self._failing = False
             self._finish(work, "succeeded")
+        elif child.cancelled_by is not None:
+            self._log.warning(f"{self._named(work)}: cancelled by {child.cancelled_by}", report.run_id)
+            self._finish(work, "cancelled", child, f"cancelled by {child.cancelled_by}")
+            self._link.ask(self._remove_what_was_cancelled)
         elif self._stopping:
             self._log.info(f"{self._named(work)}: interrupted; it is resumed when the service starts again")
         else:
             told = child.killed_for or self._redacted(report.error) or _how(code)
             self._failed(child, work, told, code)
+        self._answer_cancels()
         self._look_back()
+
+    def _remove_what_was_cancelled(self, connection: SinkConnection) -> None:
+        """What a killed attempt left beside its targets; one that ended by itself has removed it."""
+        rescue(connection, self._config.name)
+        drop_leftovers(connection, self._config.name, [], [], 0)
 
     def _failed(self, child: Child, work: Work, told: str, code: int) -> None:
         run_id = child.last.run_id if child.last else None

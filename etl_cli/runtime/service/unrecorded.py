@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
-from etl_cli.runtime.ledger.ledger import fail_run_of
+from etl_cli.runtime.ledger.ledger import end_run_of
 from etl_cli.runtime.ledger.slots import answer_request, end_slot
 from etl_cli.runtime.sink.connect import SinkConnection
 
@@ -34,8 +34,8 @@ class Ending:
             end_slot(connection, pipeline, datetime.fromisoformat(self.due), self.entry, self.outcome)
         if self.request_id is not None:
             answer_request(connection, self.request_id, self.outcome)
-        if self.run_id is not None and self.pid is not None and self.outcome == "failed":
-            fail_run_of(connection, self.run_id, self.pid, self.error or "")
+        if self.run_id is not None and self.pid is not None and self.outcome in ("failed", "cancelled"):
+            end_run_of(connection, self.run_id, self.pid, self.outcome, self.error or "")
 
 
 class Unrecorded:

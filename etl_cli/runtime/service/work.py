@@ -31,7 +31,8 @@ class Work:
     def failed(self, now: dt.datetime) -> Work:
         """The same, after another failure; whatever was committed is not read again."""
         whole = not self.request.is_partial
-        request = replace(self.request, resume=whole)
+        # another try goes on with the run that failed, which knows of the steps that it had kept
+        request = replace(self.request, resume=whole, rerun_of=None, from_step=None)
         return replace(self, request=request, failures=self.failures + 1, first_failure=self.first_failure or now)
 
     def as_json(self) -> dict[str, Any]:
@@ -44,6 +45,9 @@ class Work:
             "full": self.request.full,
             "where": self.request.where,
             "params": dict(self.request.params),
+            "steps": list(self.request.steps),
+            "rerun_of": self.request.rerun_of,
+            "from_step": self.request.from_step,
             "slot": self.slot.isoformat() if self.slot is not None else None,
             "request_id": self.request_id,
         }

@@ -10,8 +10,9 @@ import pytest
 from etl_cli.runtime.errors import SinkError
 from etl_cli.runtime.ledger import Ledger
 from etl_cli.runtime.ledger.history import recent_histories, recent_history
+from etl_cli.runtime.looking import history
 from etl_cli.runtime.request import Request
-from etl_cli.systemd.overview import history, list_pipelines, show_pipeline
+from etl_cli.systemd.overview import list_pipelines, show_pipeline
 from tests.support.database import SinkDatabase
 from tests.support.pipeline import write_config
 

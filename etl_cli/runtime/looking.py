@@ -1,0 +1,33 @@
+"""Reads a pipeline's runs from the ledger, for commands and for programs; asks no service."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+
+from etl_cli.runtime.config import load_config
+from etl_cli.runtime.config.model import ConnectionRetries
+from etl_cli.runtime.errors import UsageError
+from etl_cli.runtime.ledger.history import RunDetail, RunRow, run_detail, runs_of
+from etl_cli.runtime.sink.connect import Sink, connect_sink
+
+TIMEOUT_S = 3.0
+
+
+def history(directory: Path, limit: int = 20, state: str | None = None, since: datetime | None = None) -> list[RunRow]:
+    """The pipeline's runs, newest first. Raises SinkError where the sink does not answer."""
+    config = load_config(directory)
+    sink = Sink(config.sink, ConnectionRetries(retries=0, timeout=TIMEOUT_S))
+    with connect_sink(sink, f"etl-cli {config.name} history", attempts=1) as connection:
+        return runs_of(connection, config.name, config.id, limit, state, since)
+
+
+def show_run(directory: Path, run_id: int) -> RunDetail:
+    """All that the ledger knows of a run. Raises UsageError for one that is unknown."""
+    config = load_config(directory)
+    sink = Sink(config.sink, ConnectionRetries(retries=0, timeout=TIMEOUT_S))
+    with connect_sink(sink, f"etl-cli {config.name} show", attempts=1) as connection:
+        found = run_detail(connection, config.name, config.id, run_id)
+    if found is None:
+        raise UsageError(f"{config.name} has no run {run_id}", f"see manage-pipeline history {config.name}")
+    return found
