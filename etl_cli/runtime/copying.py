@@ -63,7 +63,7 @@ class Copying:
         self.seconds = {"start": 0.0, "copy": 0.0, "apply": 0.0}
 
     def copy(self, sources: Collection[str] | None = None) -> bool:
-        """Copy these source tables (None = all that there are); whether all of it went well. Errors are kept."""
+        """Copy these source tables (None = all that there are); whether all of it is done. Errors are kept."""
         before = len(self.errors)
         self._phase_began = time.monotonic()
         tables = [table for table in self._resolved.tables if sources is None or table.plan.source in sources]
@@ -77,7 +77,7 @@ class Copying:
         finally:
             self._done += self._tables
             self._tables = []
-        return len(self.errors) == before
+        return len(self.errors) == before and not self._is_cancelled
 
     def cancel(self) -> None:
         """Stop the copy that is under way, from another thread."""

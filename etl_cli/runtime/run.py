@@ -166,7 +166,9 @@ def _still_fits(
     for table in resolved.tables:
         for shard in resolved.shards:
             past = tasks.get((table.plan.source, shard))
-            if past is None or past.windows is None:
+            if past is None:
+                continue  # its copy had not begun, so nothing of it is there
+            if past.windows is None:
                 return False
             # what a watermark of an earlier mode tells is nothing to a table that is read whole
             mark = marks.get((table.plan.source, shard)) if table.plan.incremental else None

@@ -90,9 +90,11 @@ class Steps:
             return self._copies.pop(0) if self._copies else None
 
     def _run_copy(self, name: str) -> None:
-        went_well = self._copy(self._steps[name])
+        is_done = self._copy(self._steps[name])
         with self._changed:
-            self._end(name, StepEnd("succeeded" if went_well else "failed"))
+            # one that was stopped for another step's failure has no error of its own, and must not count as done
+            stopped = self._walk.is_stopping
+            self._end(name, StepEnd("succeeded" if is_done else "cancelled" if stopped else "failed"))
 
     def _advance(self) -> None:
         """Start what may run now; with the lock held."""
