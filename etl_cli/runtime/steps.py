@@ -14,6 +14,7 @@ from etl_cli.runtime.errors import EtlError, UsageError
 from etl_cli.runtime.ledger.steps import PastStep, add_steps, past_steps, step_began, step_ended
 from etl_cli.runtime.program.declared import Declared, Step
 from etl_cli.runtime.program.graph import DONE, State, Walk
+from etl_cli.runtime.program.hooks import Hooks
 from etl_cli.runtime.program.runner import StepEnd, StepRunner
 from etl_cli.runtime.progress import Progress
 from etl_cli.runtime.sink.connect import SinkConnection
@@ -38,6 +39,7 @@ class Steps:
         fail_fast: bool,
         at_once: int,
         only: Sequence[str] = (),
+        hooks: Hooks,
         copy: Callable[[Step], bool],
         stop_copy: Callable[[], None],
     ) -> None:
@@ -46,6 +48,7 @@ class Steps:
         self._progress = progress
         self._run_id = run_id
         self._params = params
+        self._hooks = hooks
         self._copy = copy
         self._stop_copy = stop_copy
         self._steps = {step.name: step for step in declared.all_steps()}
@@ -102,6 +105,7 @@ class Steps:
             self._walk.start(name)
             step_began(self._connection, self._run_id, name)
             self._progress.step(name, "running")
+            self._hooks.call("on_step_start", step=name)
             if self._steps[name].kind == "copy":
                 self._copies.append(name)
                 self._changed.notify_all()
@@ -133,6 +137,10 @@ class Steps:
             self.errors.append(StepError(end.error))
         lost = self._walk.end(name, end.state)
         self._progress.step(name, end.state, end.error)
+        took = self._progress.steps[name].seconds(self._progress.clock())
+        self._hooks.call("on_step_end", step=name, state=end.state, seconds=took, error=end.error)
+        if end.error is not None:
+            self._hooks.call("on_error", step=name, error=end.error)
         try:
             step_ended(
                 self._connection, self._run_id, name, end.state, tries=end.tries, result=end.result, error=end.error
