@@ -17,6 +17,7 @@ from etl_cli.runtime.job import Job
 from etl_cli.runtime.ledger.ledger import Ledger, PastTask, TaskId
 from etl_cli.runtime.outcome import TableOutcome
 from etl_cli.runtime.planning import Marks, Resolved, ResolvedTable, shards_of, sink_of
+from etl_cli.runtime.program.hooks import Hooks
 from etl_cli.runtime.progress import Moved, Progress, TaskProgress
 from etl_cli.runtime.recorder import Recorder
 from etl_cli.runtime.request import Request
@@ -42,6 +43,7 @@ class Copying:
         facts: RunFacts,
         past: Mapping[tuple[str, str], PastTask],
         marks: Marks,
+        hooks: Hooks,
     ) -> None:
         self._config = config
         self._request = request
@@ -52,7 +54,7 @@ class Copying:
         self._facts = facts
         self._past = past
         self._marks = marks
-        self._recorder = Recorder(ledger, progress)
+        self._recorder = Recorder(ledger, progress, hooks)
         self._tables: list[TableRun] = []
         self._done: list[TableRun] = []
         self._phase_began = time.monotonic()
@@ -63,7 +65,7 @@ class Copying:
         self.seconds = {"start": 0.0, "copy": 0.0, "apply": 0.0}
 
     def copy(self, sources: Collection[str] | None = None) -> bool:
-        """Copy these source tables (None = all that there are); whether all of it went well. Errors are kept."""
+        """Copy these source tables (None = all that there are); whether all of it is done. Errors are kept."""
         before = len(self.errors)
         self._phase_began = time.monotonic()
         tables = [table for table in self._resolved.tables if sources is None or table.plan.source in sources]
@@ -77,7 +79,7 @@ class Copying:
         finally:
             self._done += self._tables
             self._tables = []
-        return len(self.errors) == before
+        return len(self.errors) == before and not self._is_cancelled
 
     def cancel(self) -> None:
         """Stop the copy that is under way, from another thread."""

@@ -54,7 +54,7 @@ class Job:
     watermark: WatermarkMove | None = None
     max_rows_per_s: float | None = None
     program: Path | None = None
-    """The directory of the etl.py that changes the rows on their way; None = they stay as they are."""
+    """The directory of the etl.py that changes the rows or hears of batches; None = it does neither."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,9 @@ class Watcher:
 
     def retrying(self, error: EtlError, seconds: float) -> None:
         """A chunk has failed and will be tried again after so many seconds."""
+
+    def said(self, text: str) -> None:
+        """Something for the run's log."""
 
     def is_cancelled(self) -> bool:
         """Whether the stream should stop; asked between batches."""

@@ -128,6 +128,56 @@ class Pipeline:
 
         self.declared.add_step(Step(name, "copy", tuple(after), tables=tuple(tables)))
 
+    # hooks: each decorates a function that is given an `Event` (etl_cli.runtime.program.hooks)
+
+    def on_run_start(self, function: F) -> F:
+        """When a run begins."""
+        return self._hooking("on_run_start", function)
+
+    def on_run_end(self, function: F) -> F:
+        """When a run has ended, with its state, rows, bytes, seconds and error."""
+        return self._hooking("on_run_end", function)
+
+    def on_step_start(self, function: F) -> F:
+        """When a step begins."""
+        return self._hooking("on_step_start", function)
+
+    def on_step_end(self, function: F) -> F:
+        """When a step has ended, with its state, seconds and error."""
+        return self._hooking("on_step_end", function)
+
+    def on_table_start(self, function: F) -> F:
+        """When the first stream of a table of a shard begins."""
+        return self._hooking("on_table_start", function)
+
+    def on_table_end(self, function: F) -> F:
+        """When a table of a shard has ended, with its state, rows, bytes, seconds and error."""
+        return self._hooking("on_table_end", function)
+
+    def on_read(self, function: F) -> F:
+        """After each batch that was read, in the process that reads."""
+        return self._hooking("on_read", function)
+
+    def on_batch(self, function: F) -> F:
+        """After each batch has passed the changes of etl.py, in the process that reads."""
+        return self._hooking("on_batch", function)
+
+    def on_write(self, function: F) -> F:
+        """After each batch was sent to the sink, in the process that reads."""
+        return self._hooking("on_write", function)
+
+    def on_retry(self, function: F) -> F:
+        """When a chunk is to be tried again, with its error and the seconds until then."""
+        return self._hooking("on_retry", function)
+
+    def on_error(self, function: F) -> F:
+        """For each error that fails a table or a step."""
+        return self._hooking("on_error", function)
+
+    def _hooking(self, name: str, function: F) -> F:
+        self.declared.hooks.setdefault(name, []).append(function)
+        return function
+
     def _declaring(self, kind: Kind, table: str, **settings: Any) -> Callable[[F], F]:
         from etl_cli.runtime.errors import ConfigError
         from etl_cli.runtime.program.declared import Change

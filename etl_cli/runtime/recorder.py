@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from etl_cli.runtime.errors import EtlError, InvalidError
 from etl_cli.runtime.ledger.ledger import Ledger
+from etl_cli.runtime.program.hooks import Hooks
 from etl_cli.runtime.progress import Progress
 from etl_cli.runtime.table_run import TableRun, TaskRun
-from etl_cli.runtime.workers import Done, Event, Expected, Failed, Progressed, Retried, Started
+from etl_cli.runtime.workers import Done, Event, Expected, Failed, Progressed, Retried, Said, Started
 
 
 class Recorder:
     """Told every event once, in order; keeps the errors."""
 
-    def __init__(self, ledger: Ledger, progress: Progress) -> None:
+    def __init__(self, ledger: Ledger, progress: Progress, hooks: Hooks) -> None:
+        self._hooks = hooks
         self._ledger = ledger
         self._progress = progress
         self._begun: set[tuple[str, str]] = set()
@@ -27,6 +29,7 @@ class Recorder:
                 self._begun.add((table, shard))
                 self._ledger.task_started(event.job.task)
                 self._progress.state(table, shard, "running")
+                self._hooks.call("on_table_start", table=table, shard=shard)
         elif isinstance(event, Expected):
             self._progress.expect(table, shard, event.rows, stream)
         elif isinstance(event, Progressed):
@@ -34,6 +37,9 @@ class Recorder:
         elif isinstance(event, Retried):
             told = f"{table} of {shard}: {event.error}; another try in {event.seconds:.1f} s"
             self._progress.tell(told, table, shard)
+            self._hooks.call("on_retry", table=table, shard=shard, seconds=event.seconds, error=str(event.error))
+        elif isinstance(event, Said):
+            self._progress.tell(event.text, table, shard)
         elif isinstance(event, Failed):
             self._failed(event)
         elif isinstance(event, Done):
@@ -47,6 +53,7 @@ class Recorder:
         self._progress.state(table.plan.source, task.id.shard, "loaded" if table.is_shadowed else "applied")
         for note in end.notes:
             table.say(note, task.id.shard)
+        self._table_ended(table.plan.source, task.id.shard, task.state)
 
     def _failed(self, event: Failed) -> None:
         table, shard = event.job.plan.source, event.job.shard.name
@@ -59,3 +66,20 @@ class Recorder:
             return  # another stream of the task has told why
         self._ledger.task_failed(event.job.task, str(event.error), cancelled=event.cancelled)
         self._progress.state(table, shard, "cancelled" if event.cancelled else "failed")
+        error = None if event.cancelled else str(event.error)
+        self._table_ended(table, shard, "cancelled" if event.cancelled else "failed", error)
+        if error is not None:
+            self._hooks.call("on_error", table=table, shard=shard, error=error)
+
+    def _table_ended(self, table: str, shard: str, state: str, error: str | None = None) -> None:
+        task = self._progress.tasks[table, shard]
+        self._hooks.call(
+            "on_table_end",
+            table=table,
+            shard=shard,
+            state=state,
+            rows=task.moved.rows_loaded,
+            bytes=task.moved.bytes,
+            seconds=task.seconds(self._progress.clock()),
+            error=error,
+        )

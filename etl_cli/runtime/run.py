@@ -25,6 +25,7 @@ from etl_cli.runtime.ledger.watermarks import read_watermarks
 from etl_cli.runtime.outcome import Outcome, RunFailedError
 from etl_cli.runtime.planning import Marks, Resolved, resolve_or_refuse, sink_of
 from etl_cli.runtime.program.declared import Declared
+from etl_cli.runtime.program.hooks import BATCH_HOOKS, Hooks
 from etl_cli.runtime.program.importing import declared_in
 from etl_cli.runtime.progress import Progress
 from etl_cli.runtime.request import EVERYTHING, Request
@@ -70,6 +71,8 @@ def run_pipeline(config: Config, progress: Progress, request: Request = EVERYTHI
         progress.run_id = begun.run_id
         if begun.how != "resume":
             resolved.notes.extend(f"run {number} had ended without a word" for number in rescued)
+        declared = declared_in(config.directory) if config.directory is not None else Declared()
+        hooks = Hooks(declared, config.name, begun.run_id, progress.tell)
         facts = RunFacts(
             run_id=begun.run_id,
             attempt=begun.attempt,
@@ -78,10 +81,11 @@ def run_pipeline(config: Config, progress: Progress, request: Request = EVERYTHI
             streams=config.parallelism.streams_per_shard,
             by_condition=request.where is not None,
             program=config.directory,
+            hears_batches=hooks.wants(*BATCH_HOOKS),
         )
         name_session(connection, facts.application)
-        copying = Copying(config, request, resolved, ledger, connection, progress, facts, begun.tasks, marks)
-        run = _Run(config, request, resolved, ledger, progress, facts, copying)
+        copying = Copying(config, request, resolved, ledger, connection, progress, facts, begun.tasks, marks, hooks)
+        run = _Run(config, request, resolved, ledger, progress, facts, copying, declared, hooks)
         return run.execute(time.monotonic() - began, errors)
 
 
@@ -166,7 +170,9 @@ def _still_fits(
     for table in resolved.tables:
         for shard in resolved.shards:
             past = tasks.get((table.plan.source, shard))
-            if past is None or past.windows is None:
+            if past is None:
+                continue  # its copy had not begun, so nothing of it is there
+            if past.windows is None:
                 return False
             # what a watermark of an earlier mode tells is nothing to a table that is read whole
             mark = marks.get((table.plan.source, shard)) if table.plan.incremental else None
@@ -205,7 +211,11 @@ class _Run:
         progress: Progress,
         facts: RunFacts,
         copying: Copying,
+        declared: Declared,
+        hooks: Hooks,
     ) -> None:
+        self._declared = declared
+        self._hooks = hooks
         self._config = config
         self._request = request
         self._resolved = resolved
@@ -218,7 +228,8 @@ class _Run:
     def execute(self, planning_s: float, errors: Sequence[EtlError]) -> Outcome:
         """Everything up to the end that is written into the ledger; `errors` are of shards that are left out."""
         self._errors.extend(errors)
-        state = "failed"
+        state, began = "failed", time.monotonic()
+        self._hooks.call("on_run_start")
         try:
             self._run_steps()
             state = "failed" if self._errors else "succeeded"
@@ -231,6 +242,14 @@ class _Run:
             self._errors.append(translate(error, "writing the ledger"))
         finally:
             outcome = self._finished(state, planning_s)
+            self._hooks.call(
+                "on_run_end",
+                state=outcome.state,
+                rows=outcome.totals.rows_loaded,
+                bytes=outcome.totals.bytes,
+                seconds=time.monotonic() - began,
+                error=str(outcome.error) if outcome.error else None,
+            )
         if outcome.error is not None:
             raise RunFailedError(outcome.error.message, outcome.error.remedy, outcome) from outcome.error
         return outcome
@@ -238,7 +257,7 @@ class _Run:
     def _run_steps(self) -> None:
         """The copy alone, or the graph that etl.py declares."""
         directory = self._config.directory
-        declared = declared_in(directory) if directory is not None else Declared()
+        declared = self._declared
         if directory is None or not declared.steps:
             self._copying.copy()
             return
@@ -255,6 +274,7 @@ class _Run:
                 fail_fast=config.fail_fast,
                 at_once=config.parallelism.steps,
                 only=self._request.steps,
+                hooks=self._hooks,
                 copy=lambda step: self._copying.copy(declared.tables_of(step, sources)),
                 stop_copy=self._copying.cancel,
             )

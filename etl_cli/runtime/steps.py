@@ -14,6 +14,7 @@ from etl_cli.runtime.errors import EtlError, UsageError
 from etl_cli.runtime.ledger.steps import PastStep, add_steps, past_steps, step_began, step_ended
 from etl_cli.runtime.program.declared import Declared, Step
 from etl_cli.runtime.program.graph import DONE, State, Walk
+from etl_cli.runtime.program.hooks import Hooks
 from etl_cli.runtime.program.runner import StepEnd, StepRunner
 from etl_cli.runtime.progress import Progress
 from etl_cli.runtime.sink.connect import SinkConnection
@@ -38,6 +39,7 @@ class Steps:
         fail_fast: bool,
         at_once: int,
         only: Sequence[str] = (),
+        hooks: Hooks,
         copy: Callable[[Step], bool],
         stop_copy: Callable[[], None],
     ) -> None:
@@ -46,6 +48,7 @@ class Steps:
         self._progress = progress
         self._run_id = run_id
         self._params = params
+        self._hooks = hooks
         self._copy = copy
         self._stop_copy = stop_copy
         self._steps = {step.name: step for step in declared.all_steps()}
@@ -90,9 +93,11 @@ class Steps:
             return self._copies.pop(0) if self._copies else None
 
     def _run_copy(self, name: str) -> None:
-        went_well = self._copy(self._steps[name])
+        is_done = self._copy(self._steps[name])
         with self._changed:
-            self._end(name, StepEnd("succeeded" if went_well else "failed"))
+            # one that was stopped for another step's failure has no error of its own, and must not count as done
+            stopped = self._walk.is_stopping
+            self._end(name, StepEnd("succeeded" if is_done else "cancelled" if stopped else "failed"))
 
     def _advance(self) -> None:
         """Start what may run now; with the lock held."""
@@ -100,6 +105,7 @@ class Steps:
             self._walk.start(name)
             step_began(self._connection, self._run_id, name)
             self._progress.step(name, "running")
+            self._hooks.call("on_step_start", step=name)
             if self._steps[name].kind == "copy":
                 self._copies.append(name)
                 self._changed.notify_all()
@@ -131,6 +137,10 @@ class Steps:
             self.errors.append(StepError(end.error))
         lost = self._walk.end(name, end.state)
         self._progress.step(name, end.state, end.error)
+        took = self._progress.steps[name].seconds(self._progress.clock())
+        self._hooks.call("on_step_end", step=name, state=end.state, seconds=took, error=end.error)
+        if end.error is not None:
+            self._hooks.call("on_error", step=name, error=end.error)
         try:
             step_ended(
                 self._connection, self._run_id, name, end.state, tries=end.tries, result=end.result, error=end.error

@@ -29,6 +29,8 @@ from etl_cli.runtime.load import ChunkLoader
 from etl_cli.runtime.load import is_transient as is_transient_in_sink
 from etl_cli.runtime.lookback import is_higher
 from etl_cli.runtime.patience import patience
+from etl_cli.runtime.program.hooks import BATCH_HOOKS, Hook, Hooks
+from etl_cli.runtime.program.importing import declared_in
 from etl_cli.runtime.program.passage import Passage
 from etl_cli.runtime.progress import Moved
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, name_session
@@ -92,6 +94,7 @@ class _Stream:
         self._job = job
         self._plan = job.plan.reading
         self._passage = _passage_of(job)
+        self._hooks = _hooks_of(job, watcher)
         self._watcher = watcher
         self._connections = connections
         self._surrogates = SurrogateCheck(job.shard, job.plan)
@@ -214,7 +217,10 @@ class _Stream:
             while batch is not None:
                 with self._clock.encoding():
                     came, rejects = self._passage.apply(batch) if self._passage else (batch, ())
+                sent, began = writer.bytes, time.perf_counter()
+                self._heard("on_batch", came.num_rows)
                 writer.add(came, self._last_key(batch), read=batch.num_rows, rejects=rejects)
+                self._heard("on_write", came.num_rows, writer.bytes - sent, time.perf_counter() - began)
                 part.read += batch.num_rows
                 self._watcher.moved(self._clock.moved(so_far.held + writer.held))
                 batch = self._next(part, writer.held)
@@ -259,10 +265,18 @@ class _Stream:
     def _read(self, part: _Part, limit: int) -> pa.RecordBatch | None:
         if self._watcher.is_cancelled():
             raise CancelledError(f"{self._plan.source} of {self._job.shard.name} was cancelled")
+        began = time.perf_counter()
         with self._clock.reading():
             batch = part.reader.read(min(limit, self._throttle.most_rows))
             self._throttle.wait(batch.num_rows if batch is not None else 0)
+        if batch is not None:
+            self._heard("on_read", batch.num_rows, batch.nbytes, time.perf_counter() - began)
         return batch
+
+    def _heard(self, name: Hook, rows: int, size: int | None = None, seconds: float | None = None) -> None:
+        if self._hooks is not None:
+            table, shard = self._plan.source, self._job.shard.name
+            self._hooks.call(name, table=table, shard=shard, rows=rows, bytes=size, seconds=seconds)
 
     def _last_key(self, batch: pa.RecordBatch) -> str | None:
         if not self._plan.order:
@@ -360,9 +374,17 @@ class _Part:
 
 def _passage_of(job: Job) -> Passage | None:
     """The way through etl.py, for a table that it changes."""
-    if job.program is None:
+    if job.program is None or not job.plan.reads:
         return None
     return Passage(job.program, job.plan, job.shard.name)
+
+
+def _hooks_of(job: Job, watcher: Watcher) -> Hooks | None:
+    """Those of batches, where etl.py has some."""
+    if job.program is None:
+        return None
+    hooks = Hooks(declared_in(job.program), job.application.split()[1], job.task.run_id, watcher.said)
+    return hooks if hooks.wants(*BATCH_HOOKS) else None
 
 
 def _after(window: Window, so_far: Committed) -> Window:

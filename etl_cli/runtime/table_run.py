@@ -93,6 +93,8 @@ class RunFacts:
     by_condition: bool
     program: Path | None = None
     """The pipeline's directory, where the workers find its etl.py."""
+    hears_batches: bool = False
+    """Whether etl.py has hooks for batches."""
 
     @property
     def application(self) -> str:
@@ -182,7 +184,7 @@ class TableRun:
                     window=window,
                     watermark=self._watermark_of(task),
                     max_rows_per_s=limit / self._facts.streams if limit else None,
-                    program=self._facts.program if self.plan.reads else None,
+                    program=self._facts.program if self.plan.reads or self._facts.hears_batches else None,
                 )
 
     def stream_done(self, shard: str, stream: int, result: Result) -> TaskRun | None:

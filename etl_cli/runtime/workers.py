@@ -70,6 +70,14 @@ class Retried:
 
 
 @dataclass(frozen=True)
+class Said:
+    """Something for the run's log."""
+
+    job: Job
+    text: str
+
+
+@dataclass(frozen=True)
 class Done:
     """A stream has read and loaded all of its window."""
 
@@ -90,7 +98,7 @@ class Failed:
         return isinstance(self.error, CancelledError)
 
 
-Event = Started | Expected | Progressed | Retried | Done | Failed
+Event = Started | Expected | Progressed | Retried | Said | Done | Failed
 
 
 @dataclass
@@ -219,6 +227,8 @@ class Pool:
             yield Progressed(job, message)
         elif isinstance(message, tuple):
             yield Retried(job, *message)
+        elif isinstance(message, str):
+            yield Said(job, message)
         else:
             worker.job = None
             yield Done(job, message) if isinstance(message, Result) else Failed(job, message)
@@ -287,6 +297,9 @@ class _PipeWatcher(Watcher):
 
     def retrying(self, error: EtlError, seconds: float) -> None:
         self._pipe.send((error, seconds))
+
+    def said(self, text: str) -> None:
+        self._pipe.send(text)
 
     def is_cancelled(self) -> bool:
         return self._pipe.poll()

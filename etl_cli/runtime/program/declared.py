@@ -71,6 +71,8 @@ class Declared:
 
     changes: list[Change] = field(default_factory=list)
     steps: list[Step] = field(default_factory=list)
+    hooks: dict[str, list[Callable[..., Any]]] = field(default_factory=dict)
+    """By the name of the hook."""
 
     def all_steps(self) -> list[Step]:
         """The declared ones, and the copy of the tables before them, unless that is declared itself."""

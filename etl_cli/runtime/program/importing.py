@@ -1,4 +1,4 @@
-"""Imports a pipeline's etl.py, once a process, and gives what it declares."""
+"""Imports a pipeline's etl.py, once as it stands, and gives what it declares."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ def declared_in(directory: Path) -> Declared:
 
     Raises ConfigError that names file and line where it cannot be imported.
     """
-    return _declared(directory.resolve())
+    file = directory.resolve() / PROGRAM
+    return _declared(file.parent, file.stat().st_mtime_ns) if file.is_file() else Declared()
 
 
 @cache
-def _declared(directory: Path) -> Declared:
+def _declared(directory: Path, changed_at: int) -> Declared:
+    """`changed_at` has a file that was changed imported again."""
     file = directory / PROGRAM
-    if not file.is_file():
-        return Declared()
     name = f"etl_program_{abs(hash(directory))}"
     spec = importlib.util.spec_from_file_location(name, file)
     assert spec is not None

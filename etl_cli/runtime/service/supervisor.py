@@ -9,7 +9,6 @@ import datetime as dt
 import selectors
 import signal
 import socket
-import time
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from etl_cli.runtime.request import Request
 from etl_cli.runtime.retry import is_permanent, next_try
 from etl_cli.runtime.schedule import Slot
 from etl_cli.runtime.service.alarm import Alarm
+from etl_cli.runtime.service.attempts import Attempts
 from etl_cli.runtime.service.child import Child
 from etl_cli.runtime.service.clock import Clock
 from etl_cli.runtime.service.link import Link
@@ -43,10 +43,6 @@ RECONNECT_S = 16.0
 """The sink that is away is tried again after 1 s, then after twice as long each time, in the end after this."""
 
 PRUNE_S = 86_400.0
-STALL_LOOK_S = 30.0
-CANCEL_S = 3.0
-"""How long after a cancel an attempt may take to roll back; then it is killed."""
-
 LINGER_LOOK_S = 10.0
 _MARGIN_S = 5.0
 
@@ -80,16 +76,17 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._link = Link(config, self._selector, self._on_ledger)
         self._alarm = Alarm(directory, config, taken, log)
+        self._attempts = Attempts(
+            directory, config, taken, self._selector, self._timers, self._on_report, self._ended, self._works_in_sink
+        )
         self._clock = Clock(config, self._timers, self._link, log, self._alarm, self._offer_slot)
         self._outlook = Outlook(config, self._clock.schedule, log)
         self._failing: bool | None = None
         self._unrecorded = Unrecorded()
         self._queue = Queue(config.overlap)
-        self._children: dict[Child, Work] = {}
         self._retries: list[Work] = []
         self._cancels: list[int] = []
         self._stopping = False
-        self._stop_by: float | None = None
         self._secrets = secrets_in(config)
         log.configure(config.logging)
 
@@ -101,12 +98,12 @@ class Supervisor:
         self._notifier.ready(self._idle_status())
         self._log.info(f"serving {self._config.name}: {self._idle_status()}")
         self._reconnect()
-        while not (self._stopping and not self._children):
+        while not (self._stopping and not self._attempts.are_active):
             self._reap()
             self._timers.run_due()
             self._look_at_ledger()
             self._start_what_waits()
-            if not (self._stopping and not self._children):
+            if not (self._stopping and not self._attempts.are_active):
                 self._wait()
         self._alarm.wait(_MARGIN_S)
         self._outlook.close()
@@ -137,10 +134,8 @@ class Supervisor:
         if self._stopping:
             return
         self._stopping = True
-        self._stop_by = time.monotonic() + self._config.stop_grace + _MARGIN_S
         self._notifier.stopping("stopping: what commits within stop_grace is kept")
-        for child in self._children:
-            child.stop()
+        self._attempts.stop()
 
     def _reload(self) -> None:
         """Read config.yaml again; a wrong one is told loudly, and the old one holds."""
@@ -154,7 +149,7 @@ class Supervisor:
             self._notifier.ready(self._idle_status())
             return
         self._is_refused = False
-        self._config = self._alarm.config = config
+        self._config = self._alarm.config = self._attempts.config = config
         self._secrets = secrets_in(config)
         self._queue.overlap = config.overlap
         self._link.close()
@@ -178,13 +173,9 @@ class Supervisor:
         self._notifier.alive()
 
     def _sleep_s(self) -> float | None:
-        longest = [self._timers.idle_s()]
+        longest = [self._timers.idle_s(), self._attempts.sleep_s]
         if self._notifier.watchdog_s is not None:
             longest.append(self._notifier.watchdog_s / 2)
-        if self._children:
-            longest.append(min(STALL_LOOK_S, self._config.stall_timeout / 2))
-        if self._stop_by is not None:
-            longest.append(max(0.1, self._stop_by - time.monotonic()))
         known = [seconds for seconds in longest if seconds is not None]
         return min(known) if known else None
 
@@ -245,7 +236,7 @@ class Supervisor:
 
     @property
     def _is_busy(self) -> bool:
-        return bool(self._children or self._retries or self._queue.waiting)
+        return bool(self._attempts.are_active or self._retries or self._queue.waiting)
 
     def _take(self, request: OpenRequest) -> None:
         if request.verb == "cancel":
@@ -256,7 +247,7 @@ class Supervisor:
             return
         self._log.info(f"{request.requested_by} asks for a run")
         work = work_of_request(request.request_id, request.arguments, request.requested_by)
-        self._queue.offer(work, busy=bool(self._children))
+        self._queue.offer(work, busy=self._attempts.are_active)
 
     def _cancel(self, request: OpenRequest) -> None:
         """End what runs, and forget what waits; answered when the last of it has ended."""
@@ -266,18 +257,12 @@ class Supervisor:
             self._finish(work, "cancelled")
         self._retries.clear()
         self._queue.waiting.clear()
-        for child in self._children:
-            child.cancel(request.requested_by)
-            self._timers.after(CANCEL_S, f"cancel {child.pid}", partial(self._kill_cancelled, child))
+        self._attempts.cancel(request.requested_by)
         self._cancels.append(request.request_id)
         self._answer_cancels()
 
-    def _kill_cancelled(self, child: Child) -> None:
-        if child in self._children:
-            child.kill(f"it did not end within {CANCEL_S:.0f} s of its cancelling")
-
     def _answer_cancels(self) -> None:
-        if not self._children:
+        if not self._attempts.are_active:
             for request_id in self._cancels:
                 self._record(Ending("cancelled", request_id=request_id))
             self._cancels.clear()
@@ -287,7 +272,7 @@ class Supervisor:
 
         The newest run may be of another host that is gone, or of a command.
         """
-        if self._children or self._queue.waiting or self._retries or self._stopping:
+        if self._is_busy or self._stopping:
             return
         if self._link.ask(self._own_run_is_active):
             self._timers.after(LINGER_LOOK_S, "resume", self._resume_what_was_interrupted)
@@ -334,8 +319,8 @@ class Supervisor:
 
     def _offer_slot(self, slot: Slot) -> None:
         work = work_of_slot(slot)
-        at_work = {child: other for child, other in self._children.items() if not child.has_told_its_end}
-        for child, other in at_work.items():
+        at_work = self._attempts.at_work
+        for child, other in at_work:
             report = child.last or Report("starting")
             self._log.warning(
                 f"{self._named(other)} overstays into {self._named(work)}: {report.status}", report.run_id
@@ -353,58 +338,28 @@ class Supervisor:
             self._log.warning(f"{self._named(work)} is not tried again: the next slot has come")
             self._finish(work, "failed")
 
-    # children
+    # attempts
 
     def _start_what_waits(self) -> None:
-        while not self._stopping and (work := self._queue.next(busy=bool(self._children))):
-            self._start(work)
+        while not self._stopping and (work := self._queue.next(busy=self._attempts.are_active)):
+            child = self._attempts.start(work)
+            tries = f", try {work.failures + 1}" if work.failures else ""
+            self._log.info(f"{self._named(work)}: started{tries} (pid {child.pid})")
 
-    def _start(self, work: Work) -> None:
-        child = Child(self._directory, self._taken.text, work.as_json())
-        self._children[child] = work
-        self._selector.register(child.pipe, selectors.EVENT_READ, partial(self._on_report, child))
-        tries = f", try {work.failures + 1}" if work.failures else ""
-        self._log.info(f"{self._named(work)}: started{tries} (pid {child.pid})")
-        if self._config.run_timeout is not None:
-            timeout = partial(self._time_out, child)
-            self._timers.after(self._config.run_timeout, f"timeout {child.pid}", timeout)
-
-    def _on_report(self, child: Child) -> None:
-        for report in child.reports():
-            if report.said:
-                self._log.of_level(report.level, self._redacted(report.said), report.run_id, report.table, report.shard)
-            self._notifier.status(report.status)
-            self._outlook.heard(self._children[child].name, report)
-
-    def _time_out(self, child: Child) -> None:
-        child.kill(f"it took longer than run_timeout ({self._config.run_timeout:.0f} s)")
+    def _on_report(self, work: Work, report: Report) -> None:
+        if report.said:
+            self._log.of_level(report.level, self._redacted(report.said), report.run_id, report.table, report.shard)
+        self._notifier.status(report.status)
+        self._outlook.heard(work.name, report)
 
     def _reap(self) -> None:
         self._alarm.reap()
-        for child, work in list(self._children.items()):
-            code = child.ended()
-            if code is None:
-                self._look_after(child)
-                continue
-            self._on_report(child)
-            self._selector.unregister(child.pipe)
-            child.close()
-            del self._children[child]
-            self._timers.cancel(f"timeout {child.pid}")
-            self._ended(child, work, code)
-        if not self._children and not self._stopping:
+        self._attempts.reap()
+        if not self._attempts.are_active and not self._stopping:
             self._notifier.status(self._idle_status())
 
-    def _look_after(self, child: Child) -> None:
-        """End a child that has been silent for too long, or that does not stop."""
-        if self._stop_by is not None and time.monotonic() > self._stop_by:
-            child.kill("it did not stop within stop_grace")
-        silent_s = time.monotonic() - child.heard_at
-        if silent_s > self._config.stall_timeout and not self._is_at_work_in_sink(child):
-            child.kill(f"it was silent for {silent_s:.0f} s (stall_timeout)")
-
-    def _is_at_work_in_sink(self, child: Child) -> bool:
-        """A statement that the sink shows as active is not silence: an index build, a long merge."""
+    def _works_in_sink(self) -> bool:
+        """Whether the sink shows a statement of a run as active: an index build, a long merge."""
         pattern = f"etl-cli {self._config.name} run %"
 
         def question(connection: SinkConnection) -> bool:
@@ -415,10 +370,7 @@ class Supervisor:
             ).fetchone()
             return row is not None
 
-        if self._link.ask(question):
-            child.heard_at = time.monotonic()
-            return True
-        return False
+        return bool(self._link.ask(question))
 
     def _ended(self, child: Child, work: Work, code: int) -> None:
         report = child.last or Report("ended")

@@ -90,34 +90,44 @@ class Destination:
         )
 
     def _refuse_other_shards(self, connection: SinkConnection, plan: TablePlan, shard: str) -> None:
+        """Without a shard column a key is one shard's alone; whoever has it is kept beside the target.
+
+        Every key of the chunk is claimed first, in one order, so that two shards that have the same one wait for each
+        other, and nobody deletes what another is just about to bring.
+        """
         if self.keys is None:
             return
         key = ", ".join(map(quote_sink, plan.key))
         same_key = " AND ".join(f"k.{quote_sink(name)} = s.{quote_sink(name)}" for name in plan.key)
-        there = ""
+        mine = quote_text(shard)
+        execute(
+            connection,
+            f"INSERT INTO {self.keys.quoted} ({key}, etl_shard) SELECT {key}, {mine} FROM {_STAGING} AS s"
+            f" ORDER BY {key} ON CONFLICT ({key}) DO NOTHING",
+        )
         if self.how == "changes":
-            there = f" WHERE s.{OPERATION} = 'U'"
             # a row that has moved to another shard is deleted there where it was: that says nothing of where it is
             execute(
                 connection,
                 f"DELETE FROM {_STAGING} AS s USING {self.keys.quoted} AS k WHERE s.{OPERATION} = 'D' AND {same_key}"
-                f" AND k.etl_shard <> {quote_text(shard)}",
+                f" AND k.etl_shard <> {mine}",
             )
             execute(
                 connection,
                 f"DELETE FROM {self.keys.quoted} AS k USING {_STAGING} AS s WHERE s.{OPERATION} = 'D' AND {same_key}",
             )
-        execute(
-            connection,
-            f"INSERT INTO {self.keys.quoted} ({key}, etl_shard) SELECT {key}, {quote_text(shard)} FROM {_STAGING} AS s"
-            f"{there} ORDER BY {key} ON CONFLICT ({key}) DO NOTHING",
-        )
-        other = f"SELECT k.etl_shard, to_jsonb(k) - 'etl_shard' FROM {self.keys.quoted} AS k JOIN {_STAGING} AS s"
-        where = f"ON {same_key} WHERE k.etl_shard <> {quote_text(shard)} LIMIT 1"
-        row = connection.execute(sql.SQL(f"{other} {where}")).fetchone()
+        there = f" AND s.{OPERATION} = 'U'" if self.how == "changes" else ""
+        row = connection.execute(
+            sql.SQL(
+                f"SELECT coalesce(k.etl_shard, 'another shard'), to_jsonb(s) FROM {_STAGING} AS s"
+                f" LEFT JOIN {self.keys.quoted} AS k ON {same_key}"
+                f" WHERE k.etl_shard IS DISTINCT FROM {mine}{there} LIMIT 1"
+            )
+        ).fetchone()
         if row is None:
             return
-        told = f"{plan.source}: the key {row[1]} comes from {row[0]} and from {shard}"
+        named = ", ".join(f"{name} = {row[1][name]}" for name in plan.key)
+        told = f"{plan.source}: the key {named} comes from {row[0]} and from {shard}"
         remedy = "keep `shard_column`, or correct `key`: without it keys are unique over all shards"
         if self.how == "changes":
             # the row may have moved: the shard where it was tells so in a moment, and this chunk is tried again

@@ -68,7 +68,7 @@ def test_watermarks_of_rows_that_are_gone_are_refused(
     directory.run()
     with sink.connect() as connection:
         connection.execute(what)
-    with pytest.raises(EtlError, match="but it has watermarks: `etl-cli state NAME reset` reads everything"):
+    with pytest.raises(EtlError, match="but it has watermarks: `etl-cli state reset NAME` reads everything"):
         directory.run()
     assert directory.state("reset", "--yes").code == 0
     assert directory.run().totals.rows_read == 40

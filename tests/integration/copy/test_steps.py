@@ -12,6 +12,7 @@ from etl_cli.runtime.errors import EtlError
 from tests.integration.copy.test_programs import program
 from tests.support.copying import Make, rows_of
 from tests.support.database import SinkDatabase
+from tests.support.slowing import filled, hurry, slow
 from tests.support.source import Shards
 from tests.support.waiting import until
 
@@ -261,3 +262,58 @@ def test_parameters_come_from_the_command_line_the_configuration_and_a_resumptio
     done = directory.cli("run", "--param", "limit=many")
     assert (done.code, "step told: parameter limit: Input should be a valid integer" in done.err) == (1, True), done.err
     assert directory.cli("run", "--param", "limit").code == 2
+
+
+def test_a_copy_that_another_step_stopped_is_not_taken_for_done(
+    shards: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    slow(filled(shards), rows_per_s=500)
+    directory = program(
+        pipeline({"source": "dbo.orders", "chunk_rows": 200}),
+        """
+        import time
+
+        @pipeline.step
+        def fails(run):
+            if not run.sink.execute("SELECT to_regclass('good') IS NOT NULL")[0][0]:
+                time.sleep(2)
+                raise RuntimeError("not yet")
+
+        pipeline.copy()
+        """,
+    )
+    with pytest.raises(EtlError, match="not yet"):
+        directory.run()
+    assert states(sink) == {"fails": "failed", "copy": "cancelled"}
+    hurry(shards)
+    with sink.open() as connection:
+        connection.execute("CREATE TABLE good ()")
+    assert directory.cli("run", "--resume").code == 0
+    assert states(sink) == {"fails": "succeeded", "copy": "succeeded"}
+    assert rows_of(sink, "SELECT count(*), count(DISTINCT (id, shard)) FROM orders") == [(16_000, 16_000)]
+
+
+def test_what_came_before_a_copy_that_never_began_is_not_done_twice(
+    orders: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    directory = program(
+        pipeline(ORDERS),
+        """
+        @pipeline.step
+        def once(run):
+            run.sink.execute("CREATE TABLE onces AS SELECT 1")
+
+        @pipeline.step(after=["once"])
+        def fragile(run):
+            run.sink.execute("SELECT 1 FROM is_not_there_yet")
+
+        pipeline.copy(after=["fragile"])
+        """,
+    )
+    assert directory.cli("run").code == 1
+    with sink.open() as connection:
+        connection.execute("CREATE TABLE is_not_there_yet ()")
+    done = directory.cli("run", "--resume")
+    assert done.code == 0, done.err
+    assert states(sink) == dict.fromkeys(("once", "fragile", "copy"), "succeeded")
+    assert rows_of(sink, "SELECT count(*) FROM orders") == [(8,)]

@@ -17,6 +17,7 @@ from tests.support.copying import Make, leftovers, rows_of
 from tests.support.database import SinkDatabase
 from tests.support.pipeline import Finished, PipelineDirectory
 from tests.support.serving import ORDERS, Service, serving
+from tests.support.slowing import filled, hurry, slow
 from tests.support.source import Shards
 from tests.support.waiting import until
 
@@ -37,25 +38,10 @@ def programmed(directory: PipelineDirectory, body: str) -> PipelineDirectory:
 
 
 @pytest.fixture
-def big(shards: Shards) -> Shards:
-    if shards[0].server.standin is None:
-        pytest.skip("a real server cannot be slowed to order")
-    shards.execute("CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY)")
-    for shard in shards:
-        assert shard.server.standin is not None
-        shard.server.standin.handle(shard.database).load_columns("dbo.orders", {"id": list(range(4_000))})
-    return shards
-
-
-@pytest.fixture
-def slowed(big: Shards) -> Iterator[Shards]:
-    for shard in big:
-        assert shard.server.standin is not None
-        shard.server.standin.faults.slow_rows("orders", rows_per_s=300)
-    yield big
-    for shard in big:
-        assert shard.server.standin is not None
-        shard.server.standin.faults.clear()
+def slowed(shards: Shards) -> Iterator[Shards]:
+    slow(filled(shards), rows_per_s=300)
+    yield shards
+    hurry(shards)
 
 
 def ask_for_a_run(sink: SinkDatabase, directory: PipelineDirectory, *options: str) -> None:

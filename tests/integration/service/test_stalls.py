@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pytest
-
 from etl_cli.runtime.ledger.slots import ask
 from tests.support.copying import Make, rows_of
 from tests.support.database import SinkDatabase
 from tests.support.serving import runs, serving
+from tests.support.slowing import filled, standins
 from tests.support.source import Shards
 from tests.support.waiting import until
 
@@ -18,19 +17,8 @@ def ask_for_a_run(sink: SinkDatabase) -> None:
         ask(connection, "test", "run", {}, "somebody")
 
 
-def filled(shards: Shards) -> None:
-    if shards[0].server.standin is None:
-        pytest.skip("a real server cannot be stalled to order")
-    shards.execute("CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY)")
-    for shard in shards:
-        assert shard.server.standin is not None
-        shard.server.standin.handle(shard.database).load_columns("dbo.orders", {"id": list(range(4_000))})
-
-
 def stall(shards: Shards, after_rows: int, seconds: float) -> None:
-    standin = shards[1].server.standin
-    assert standin is not None
-    standin.faults.stall("orders", after_rows=after_rows, seconds=seconds)
+    standins(shards)[1].faults.stall("orders", after_rows=after_rows, seconds=seconds)
 
 
 def test_a_shard_that_works_on_its_first_row_is_left_alone(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:

@@ -18,6 +18,7 @@ from tests.support.copying import Make, rows_of
 from tests.support.database import SinkDatabase
 from tests.support.forward import Forwarder
 from tests.support.serving import ORDERS, runs, serving
+from tests.support.slowing import filled, hurry, slow
 from tests.support.source import Shards
 from tests.support.waiting import until
 
@@ -70,13 +71,7 @@ def test_a_failed_slot_is_tried_again_and_then_waits(shards: Shards, sink: SinkD
 
 
 def test_a_stopped_copy_is_resumed_by_the_next_start(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
-    if shards[0].server.standin is None:
-        pytest.skip("a real server cannot be slowed to order")
-    shards.execute("CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY)")
-    for shard in shards:
-        assert shard.server.standin is not None
-        shard.server.standin.handle(shard.database).load_columns("dbo.orders", {"id": list(range(4_000))})
-        shard.server.standin.faults.slow_rows("orders", rows_per_s=1_000)
+    slow(filled(shards), rows_per_s=1_000)
     directory = pipeline({"source": "dbo.orders", "chunk_rows": 200})
     with serving(directory):
         until(lambda: rows_of(sink, "SELECT 1 FROM etl.pipelines"))
@@ -84,9 +79,7 @@ def test_a_stopped_copy_is_resumed_by_the_next_start(shards: Shards, sink: SinkD
             ask(connection, "test", "run", {}, "somebody")
         until(lambda: rows_of(sink, "SELECT sum(rows) > 2000 FROM etl.chunks") == [(True,)])
     assert rows_of(sink, "SELECT state FROM etl.runs") == [("interrupted",)]
-    for shard in shards:
-        assert shard.server.standin is not None
-        shard.server.standin.faults.clear()
+    hurry(shards)
     with serving(directory):
         until(lambda: rows_of(sink, "SELECT state, attempt FROM etl.runs") == [("succeeded", 2)])
     assert rows_of(sink, "SELECT count(*) FROM orders") == [(16_000,)]
@@ -197,9 +190,7 @@ def test_an_end_that_the_ledger_could_not_take_is_recorded_later(
         )
         with serving(directory, reconnect_s=1, STATE_DIRECTORY=str(state)) as service:
             until(lambda: rows_of(sink, "SELECT 1 FROM etl.pipelines"))
-            for shard in shards:
-                assert shard.server.standin is not None
-                shard.server.standin.faults.slow_rows("orders", rows_per_s=0.3)
+            slow(shards, rows_per_s=0.3)
             with sink.open() as connection:
                 ask(connection, "test", "run", {}, "somebody")
             until(lambda: rows_of(sink, "SELECT 1 FROM etl.tasks WHERE state = 'running'"))
@@ -207,9 +198,7 @@ def test_an_end_that_the_ledger_could_not_take_is_recorded_later(
             service.said("is not tried again before the next slot", 60)
         assert (state / "unrecorded.jsonl").read_text().count("failed") >= 1
         assert rows_of(sink, "SELECT answer FROM etl.requests") == [(None,)]
-        for shard in shards:
-            assert shard.server.standin is not None
-            shard.server.standin.faults.clear()
+        hurry(shards)
         way.open()
         with serving(directory, reconnect_s=1, STATE_DIRECTORY=str(state)) as service:
             service.said("recorded now that the ledger is back")
@@ -219,18 +208,12 @@ def test_an_end_that_the_ledger_could_not_take_is_recorded_later(
 
 
 def test_a_run_that_overstays_its_next_slot_is_announced(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
-    if shards[0].server.standin is None:
-        pytest.skip("a real server cannot be slowed to order")
     shards.execute(*ORDERS)
-    for shard in shards:
-        assert shard.server.standin is not None
-        shard.server.standin.faults.slow_rows("orders", rows_per_s=0.3)
+    slow(shards, rows_per_s=0.3)
     with serving(pipeline({"source": "dbo.orders"}, schedule="@every 3s")) as service:
         assert "copying" in service.said("overstays into slot")
         service.said("is skipped: a run is active (overlap: skip)")
-        for shard in shards:
-            assert shard.server.standin is not None
-            shard.server.standin.faults.clear()
+        hurry(shards)
     assert ("skipped",) in rows_of(sink, "SELECT outcome FROM etl.slots")
 
 
