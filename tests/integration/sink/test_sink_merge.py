@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
@@ -405,3 +406,29 @@ def test_a_change_table_that_the_user_may_not_write_is_an_error_and_changes_noth
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         synced(connection, plan, ALL)
     assert rows_of(connection) == []
+
+
+@pytest.mark.parametrize("first", ["brought", "deleted"])
+def test_a_row_that_moves_between_shards_outlives_its_delete(
+    first: str, sink: SinkDatabase, connection: SinkConnection
+) -> None:
+    """Trap 18: whichever of both shards comes first, and though the other cannot see yet what it does."""
+    plan = table_plan({"id": "integer", "name": "text"}, ["id"], mode="changes")
+    chunks = Chunks(connection, plan, "changes")
+    chunks.load([(1, "old", "U")], "shard1")
+    keys = chunks.destination.keys
+    assert keys is not None
+    connection.execute(f"DELETE FROM {keys.quoted}")  # as after a first read, which knows no shards
+    moves: dict[str, tuple[list[Any], str]] = {
+        "brought": ([(1, "new", "U")], "shard2"),
+        "deleted": ([(1, None, "D")], "shard1"),
+    }
+    (other,) = set(moves) - {first}
+    with sink.open() as another, ThreadPoolExecutor(max_workers=1) as threads:
+        with connection.transaction():
+            chunks.load(*moves[first])
+            waiting = threads.submit(chunks.load, *moves[other], connection=another)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=1)
+        waiting.result(timeout=10)
+    assert rows_of(connection) == [(1, "new")]
