@@ -223,7 +223,9 @@ def test_a_stopped_run_leaves_only_what_a_resumption_needs(
     process.send_signal(number)
     _, err = process.communicate(timeout=30)
     assert process.returncode == 130
-    assert err == "etl-cli: interrupted\n"
+    told, last = err.splitlines()
+    assert told.startswith("run 1 was interrupted: `etl-cli run ")
+    assert last == "etl-cli: interrupted"
     assert rows_of(sink, "SELECT state FROM etl.runs") == [("interrupted",)]
     assert leftovers(sink) == [("public", "orders__etl_1_0")]
     assert directory.cli("run").code == 0
