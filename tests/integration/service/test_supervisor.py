@@ -98,7 +98,8 @@ def test_what_was_taken_and_never_begun_runs_after_the_start(
         slots = "INSERT INTO etl.slots (pipeline, due_at, host, outcome) VALUES ('test', %s, %s, %s)"
         connection.execute(slots, ["2026-01-01", host, None])
         connection.execute(slots, ["2026-01-02", host, None])
-    with serving(pipeline({"source": "dbo.orders"}, schedule="@yearly", catchup="none")):
+    kept = {"keep": "3650d"}  # these slots are not young
+    with serving(pipeline({"source": "dbo.orders"}, schedule="@yearly", catchup="none", history=kept)):
         until(lambda: rows_of(sink, "SELECT answer FROM etl.requests") == [("succeeded",)])
     assert rows_of(sink, "SELECT outcome FROM etl.slots ORDER BY due_at") == [("skipped",), ("succeeded",)]
     assert runs(sink) == [("succeeded", "slot"), ("succeeded", "request")]
