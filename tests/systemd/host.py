@@ -36,7 +36,9 @@ def add_user(machine: Machine) -> None:
 
 
 def add_interpreter(machine: Machine) -> None:
-    """/opt/etl/venv with etl-cli in it."""
+    """/opt/etl/venv with etl-cli in it, unless it is there already."""
+    if (machine.root / VENV.relative_to("/")).is_dir():
+        return
     # an interpreter that is linked to a library of its own finds it by its old place only
     (machine.root / "etc/ld.so.conf.d/etl-python.conf").write_text(f"{_PYTHON}/lib\n")
     machine.check("ldconfig")

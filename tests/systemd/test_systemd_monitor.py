@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import sys
-import sysconfig
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,27 +18,17 @@ from tests.conftest import free_port
 from tests.support.database import SinkDatabase
 from tests.support.mail import Mailbox, mail_server
 from tests.systemd.conftest import Pipeline
+from tests.systemd.host import add_interpreter
 from tests.systemd.machine import REPOSITORY, Done, Machine
 
 pytestmark = pytest.mark.timeout(180)
 PYTHON = "/opt/etl/venv/bin/python"
-# the interpreter of the tests may lie where the user etl cannot read
-_WRAPPER = f"""#!/bin/sh
-PYTHONDONTWRITEBYTECODE=1 PYTHONPATH={REPOSITORY}:{sysconfig.get_path("platlib")} exec /usr/bin/python3 "$@"
-"""
 
 
 @pytest.fixture(scope="module", autouse=True)
 def interpreter(machine: Machine) -> None:
     """The host's interpreter, as the user etl finds it."""
-    program = machine.root / PYTHON.removeprefix("/")
-    program.parent.mkdir(parents=True)
-    program.write_text(_WRAPPER)
-    program.chmod(0o755)
-    version = f"assert sys.version_info[:2] == {sys.version_info[:2]}"
-    done = as_etl(machine, "-c", f"import sys; {version}; import psycopg, pydantic, etl_cli.cli.monitor")
-    if done.code:
-        pytest.skip(f"the user etl cannot run {REPOSITORY} with /usr/bin/python3: {done.err[-200:]}")
+    add_interpreter(machine)
 
 
 @pytest.fixture

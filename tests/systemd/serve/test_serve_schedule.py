@@ -29,7 +29,7 @@ def test_a_slot_copies_and_status_journal_and_files_tell_it(serve: Serve) -> Non
     assert served.said("succeeded, 200 rows")
     logs = served.machine.root / f"var/log/etl/{served.name}"
     assert "succeeded, 200 rows" in (logs / "output.log").read_text()
-    assert "run 1 dbo.orders shard1: " in (logs / "output.log").read_text()
+    assert "run 1: dbo.orders shard1: " in (logs / "output.log").read_text()
 
 
 def test_what_fails_is_in_the_error_log(serve: Serve) -> None:
