@@ -79,8 +79,8 @@ class TablePlan:
 
     @property
     def source(self) -> str:
-        """`schema.table`, as in config.yaml and in every message."""
-        return f"{self.source_schema}.{self.source_name}"
+        """`schema.table`, as in config.yaml and in every message; an own source of etl.py has no schema."""
+        return f"{self.source_schema}.{self.source_name}" if self.source_schema else self.source_name
 
     @property
     def target(self) -> str:

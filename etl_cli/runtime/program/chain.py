@@ -13,10 +13,14 @@ from etl_cli.runtime.errors import DataError, PlanError
 from etl_cli.runtime.ledger.rejects import Reject
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.program.declared import Change
+from etl_cli.runtime.program.types import canonical_type
 from etl_cli.runtime.source.rows import arrow_type
 from etl_cli.runtime.transform import key_of
 
 Row = dict[str, Any]
+
+DECLARED_TYPE = b"postgres_type"
+"""The metadata of an Arrow field under which a map keeps the type that its `columns` declare."""
 
 
 class StepError(DataError):
@@ -169,15 +173,17 @@ def _as_batch(plan: TablePlan, label: str, came: Any, given: pa.Schema) -> pa.Re
 
 def _in_known_types(came: pa.RecordBatch, given: pa.Schema) -> pa.RecordBatch:
     """Frames know fewer types than Arrow: what is still the same column becomes the same type again."""
-    arrays = []
+    arrays, fields = [], []
     for name, array in zip(came.schema.names, came.columns, strict=True):
         place = given.get_field_index(name)
         wanted = given.field(place).type if place >= 0 else array.type
         alike = pa.types.is_large_string(wanted) and (
             pa.types.is_string(array.type) or pa.types.is_string_view(array.type)
         )
-        arrays.append(array.cast(wanted) if alike and wanted != array.type else array)
-    return pa.RecordBatch.from_arrays(arrays, names=came.schema.names)
+        array = array.cast(wanted) if alike and wanted != array.type else array
+        arrays.append(array)
+        fields.append(given.field(place) if place >= 0 and array.type == wanted else pa.field(name, array.type))
+    return pa.RecordBatch.from_arrays(arrays, schema=pa.schema(fields))
 
 
 def _filter(plan: TablePlan, label: str, change: Change, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -209,20 +215,18 @@ def _map(plan: TablePlan, label: str, change: Change, batch: pa.RecordBatch) -> 
 
 
 def _schema_after(plan: TablePlan, label: str, change: Change, given: pa.Schema) -> pa.Schema:
-    fields = {field.name: field.type for field in given}
-    for name, kind in change.columns.items():
-        if kind is None:
+    fields = {field.name: field for field in given}
+    for name, declared in change.columns.items():
+        if declared is None:
             if fields.pop(name, None) is None:
                 raise PlanError(f"{plan.source}: {label}: columns: there is no {name} to take away", "correct it")
             continue
         try:
-            fields[name] = arrow_type(kind)
-        except (KeyError, ValueError):
-            raise PlanError(
-                f"{plan.source}: {label}: columns: {kind!r} is not a type that a row's column can have",
-                "use e.g. text, bigint, numeric(18,2), boolean, date, timestamp",
-            ) from None
-    return pa.schema(list(fields.items()))
+            kind = canonical_type(declared)
+        except ValueError as error:
+            raise PlanError(f"{plan.source}: {label}: columns: {error}", "correct it") from None
+        fields[name] = pa.field(name, arrow_type(kind), metadata={DECLARED_TYPE: kind.encode()})
+    return pa.schema(list(fields.values()))
 
 
 def _as_row(plan: TablePlan, label: str, known: frozenset[str], came: Any) -> Row:

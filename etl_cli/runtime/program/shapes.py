@@ -10,7 +10,7 @@ import pyarrow as pa
 from etl_cli.runtime.errors import PlanError
 from etl_cli.runtime.names import fold
 from etl_cli.runtime.plan import ColumnPlan, TablePlan
-from etl_cli.runtime.program.chain import Chain
+from etl_cli.runtime.program.chain import DECLARED_TYPE, Chain
 from etl_cli.runtime.program.declared import Change
 from etl_cli.runtime.source.rows import arrow_type
 
@@ -93,7 +93,8 @@ def _column(plan: TablePlan, given: pa.Schema, field: pa.Field) -> ColumnPlan:
     if same is not None and given.field(field.name).type == field.type:
         return same
     folds = all(c.target == c.target.lower() for c in plan.columns)
-    sink_type = _sink_type(plan, field)
+    declared = (field.metadata or {}).get(DECLARED_TYPE)
+    sink_type = declared.decode() if declared else sink_type_of(plan.source, field.name, field.type)
     return ColumnPlan(
         source=field.name,
         target=same.target if same else fold(field.name, "fold" if folds else "keep"),
@@ -105,8 +106,8 @@ def _column(plan: TablePlan, given: pa.Schema, field: pa.Field) -> ColumnPlan:
     )
 
 
-def _sink_type(plan: TablePlan, field: pa.Field) -> str:
-    kind = field.type
+def sink_type_of(source: str, column: str, kind: pa.DataType) -> str:
+    """The Postgres type that holds an Arrow type exactly. Raises PlanError where there is none."""
     if kind in _SINK_TYPES:
         return _SINK_TYPES[kind]
     if pa.types.is_decimal(kind):
@@ -114,7 +115,7 @@ def _sink_type(plan: TablePlan, field: pa.Field) -> str:
     if pa.types.is_timestamp(kind) and kind.unit == "us":
         return "timestamp(6) with time zone" if kind.tz else "timestamp(6) without time zone"
     raise PlanError(
-        f"{plan.source}: etl.py gives {field.name} the Arrow type {kind}, which has no place in Postgres",
+        f"{source}: etl.py gives {column} the Arrow type {kind}, which has no place in Postgres",
         "cast it, e.g. to pa.string(), pa.int64(), pa.decimal128(18, 2) or pa.timestamp('us')",
     )
 

@@ -1,0 +1,68 @@
+"""The plan of an own source's table, from the columns that are known. Pure."""
+
+from __future__ import annotations
+
+from etl_cli.runtime.errors import PlanError
+from etl_cli.runtime.names import collisions, cut, fold
+from etl_cli.runtime.own.columns import Columns
+from etl_cli.runtime.plan import ColumnPlan, TablePlan
+from etl_cli.runtime.program.declared import Change
+from etl_cli.runtime.program.shapes import changed
+from etl_cli.runtime.program.sources import Source
+from etl_cli.runtime.type_map import TEXT_TYPES, base_type
+
+FROM_PROGRAM = "of etl.py"
+"""The source type of a column of an own source."""
+
+
+def plan_of(source: Source, columns: Columns, changes: list[Change], *, schema: str, names: str) -> TablePlan:
+    """The table as it is written, after the changes of its rows. Raises PlanError."""
+    missing = [name for name in source.key if name not in columns.types]
+    if missing:
+        raise PlanError(
+            f"{source.name}: no row has {', '.join(missing)}, of its key", "yield it in every row, or correct `key`"
+        )
+    planned = tuple(_column(name, kind, source, names) for name, kind in columns.types.items())
+    for short, meeting in collisions([column.target for column in planned]):
+        raise PlanError(f"{source.name}: {' and '.join(meeting)} would share the column {short}", "rename one of them")
+    targets = {column.source: column.target for column in planned}
+    key = tuple(targets[name] for name in source.key)
+    member = cut(fold(source.member_column, names)) if source.member_column else None
+    target_schema, target_name = source.target_name(schema)
+    plan = TablePlan(
+        source_schema="",
+        source_name=source.name,
+        target_schema=target_schema,
+        target_name=target_name,
+        mode=source.mode,
+        columns=planned,
+        key=(*key, member) if key and member else key,
+        order=(),
+        shard_column=member,
+        where=None,
+        chunk_rows=1,
+        chunk_bytes=1,
+        apply="auto",
+        validate="none",
+        allow_empty=source.allow_empty,
+        nul_characters=source.nul_characters,
+        contract=source.schema,
+        on_bad_row=source.on_bad_row,
+        max_rejects=source.max_rejects,
+        soft_delete=source.soft_delete,
+        track_changes=source.track_changes,
+        lineage=source.lineage,
+    )
+    return changed(plan, changes) if changes else plan
+
+
+def _column(name: str, kind: str, source: Source, names: str) -> ColumnPlan:
+    return ColumnPlan(
+        source=name,
+        target=cut(fold(name, names)),
+        source_type=FROM_PROGRAM,
+        sink_type=kind,
+        expression="",
+        nullable=name not in source.key,
+        text=base_type(kind) in TEXT_TYPES,
+    )
