@@ -32,7 +32,6 @@ from etl_cli.runtime.patience import patience
 from etl_cli.runtime.program.hooks import BATCH_HOOKS, Hook, Hooks
 from etl_cli.runtime.program.importing import declared_in
 from etl_cli.runtime.program.passage import Passage
-from etl_cli.runtime.progress import Moved
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, name_session
 from etl_cli.runtime.sink.destination import OPERATION
 from etl_cli.runtime.source.bounds import refuse_expired
@@ -40,6 +39,7 @@ from etl_cli.runtime.source.errors import is_transient as is_transient_in_source
 from etl_cli.runtime.source.position import Position, columns_of, needs_text, text_of_value
 from etl_cli.runtime.source.scan import count_rows, position_column, select_oldest_version
 from etl_cli.runtime.source.surrogates import SurrogateCheck
+from etl_cli.runtime.stopwatch import Stopwatch
 from etl_cli.runtime.throttle import Throttle
 from etl_cli.runtime.transform import BatchEncoder, constants_of
 from etl_cli.runtime.window import Window
@@ -98,7 +98,7 @@ class _Stream:
         self._watcher = watcher
         self._connections = connections
         self._surrogates = SurrogateCheck(job.shard, job.plan)
-        self._clock = _Clock()
+        self._stopwatch = Stopwatch()
         self._throttle = Throttle(job.max_rows_per_s)
         self._open = ExitStack()
         self._part: _Part | None = None
@@ -154,7 +154,7 @@ class _Stream:
             self._notes.append(f"U+0000 was stripped from values of: {stripped}")
         if self._passage is not None and self._passage.note:
             self._notes.append(self._passage.note)
-        moved = self._clock.moved(self._committed.held)
+        moved = self._stopwatch.moved(self._committed.held)
         held = self._committed.held
         passed_over = held.rows - held.counts.inserted
         if self._job.destination.how == "insert" and passed_over and not self._plan.lookback:
@@ -164,7 +164,7 @@ class _Stream:
         return Result(moved, self._counted, tuple(self._notes), self._checksums, self._committed.last_key)
 
     def _patience(self) -> AbstractContextManager[None]:
-        return patience(self._job.shard, lambda: self._watcher.moved(self._clock.moved(self._committed.held)))
+        return patience(self._job.shard, lambda: self._watcher.moved(self._stopwatch.moved(self._committed.held)))
 
     def _begin(self) -> _Part | None:
         """Open both sides, to go on after the last committed key; None where nothing is left to read."""
@@ -176,7 +176,7 @@ class _Stream:
                 lambda c: name_session(c, job.application),
             )
         )
-        loader = ChunkLoader(sink, job.plan, job.destination, self._encoder, self._clock.encoding)
+        loader = ChunkLoader(sink, job.plan, job.destination, self._encoder, self._stopwatch.encoding)
         self._committed = so_far = committed(sink, job.task, job.stream)
         if so_far.chunks and not self._plan.key:
             self._count_again(so_far)
@@ -194,7 +194,7 @@ class _Stream:
             self._watcher.expect(expected + so_far.held.rows_read)
         asked_twice = job.isolation != SNAPSHOT and self._plan.validate == "checksums"
         before = self._source_sums(cursor) if asked_twice else None
-        with self._clock.reading():
+        with self._stopwatch.reading():
             cursor.scan(window)
         reader = BatchReader(cursor, self._plan)
         return _Part(sink, loader, cursor, reader, window, expected, before)
@@ -213,21 +213,21 @@ class _Stream:
         so_far = self._committed
         after_key = json.dumps(so_far.last_key) if so_far.last_key else ""
         chunk = ChunkId(self._job.task, self._job.stream, after_key, so_far.chunks)
-        with self._clock.loading(), part.loader.chunk(chunk, self._job.attempt, self._settled) as writer:
+        with self._stopwatch.loading(), part.loader.chunk(chunk, self._job.attempt, self._settled) as writer:
             while batch is not None:
-                with self._clock.encoding():
+                with self._stopwatch.encoding():
                     came, rejects = self._passage.apply(batch) if self._passage else (batch, ())
                 sent, began = writer.bytes, time.perf_counter()
                 self._heard("on_batch", came.num_rows)
                 writer.add(came, self._last_key(batch), read=batch.num_rows, rejects=rejects)
                 self._heard("on_write", came.num_rows, writer.bytes - sent, time.perf_counter() - began)
                 part.read += batch.num_rows
-                self._watcher.moved(self._clock.moved(so_far.held + writer.held))
+                self._watcher.moved(self._stopwatch.moved(so_far.held + writer.held))
                 batch = self._next(part, writer.held)
         position = tuple(json.loads(writer.last_key)) if writer.last_key else ()
         self._committed = Committed(so_far.chunks + 1, position, so_far.held + writer.held)
         self._watermark = self._next_watermark(position) or self._watermark
-        self._watcher.moved(self._clock.moved(self._committed.held))
+        self._watcher.moved(self._stopwatch.moved(self._committed.held))
 
     def _settled(self, connection: SinkConnection, last_key: str | None) -> None:
         """Within the chunk's transaction, once its rows are at their place: move the watermark."""
@@ -266,7 +266,7 @@ class _Stream:
         if self._watcher.is_cancelled():
             raise CancelledError(f"{self._plan.source} of {self._job.shard.name} was cancelled")
         began = time.perf_counter()
-        with self._clock.reading():
+        with self._stopwatch.reading():
             batch = part.reader.read(min(limit, self._throttle.most_rows))
             self._throttle.wait(batch.num_rows if batch is not None else 0)
         if batch is not None:
@@ -292,7 +292,7 @@ class _Stream:
     def _count(self, cursor: Cursor, window: Window) -> int | None:
         if self._plan.validate == "none":
             return None
-        with self._clock.reading():
+        with self._stopwatch.reading():
             return int(cursor.ask(count_rows(self._plan, window))[0])
 
     def _validate(self, part: _Part) -> None:
@@ -354,7 +354,7 @@ class _Stream:
             )
 
     def _source_sums(self, cursor: Cursor) -> Sums:
-        with self._clock.reading():
+        with self._stopwatch.reading():
             return as_sums(self._plan, cursor.ask(select_source(self._plan, self._job.window)))
 
 
@@ -390,55 +390,3 @@ def _hooks_of(job: Job, watcher: Watcher) -> Hooks | None:
 def _after(window: Window, so_far: Committed) -> Window:
     """What is left of the window."""
     return replace(window, after=so_far.last_key) if so_far.last_key else window
-
-
-class _Clock:
-    """Where a stream's time goes. Loading is what a chunk takes beside reading and encoding."""
-
-    def __init__(self) -> None:
-        self._spent = {"read": 0.0, "encode": 0.0, "load": 0.0}
-        self._stack: list[str] = []
-        self._since = 0.0
-
-    def reading(self) -> _Clock:
-        return self._push("read")
-
-    def encoding(self) -> _Clock:
-        return self._push("encode")
-
-    def loading(self) -> _Clock:
-        return self._push("load")
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        self._switch()
-        self._stack.pop()
-
-    def moved(self, held: Held) -> Moved:
-        """What is held, with the time spent since the start."""
-        self._switch()
-        return Moved(
-            held.rows_read,
-            held.rows,
-            held.bytes,
-            self._spent["read"],
-            self._spent["encode"],
-            self._spent["load"],
-            held.rejected,
-            held.counts.inserted,
-            held.counts.updated,
-            held.counts.deleted,
-        )
-
-    def _push(self, what: str) -> _Clock:
-        self._switch()
-        self._stack.append(what)
-        return self
-
-    def _switch(self) -> None:
-        now = time.perf_counter()
-        if self._stack:
-            self._spent[self._stack[-1]] += now - self._since
-        self._since = now
