@@ -8,10 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
-from psycopg import sql
 
-from etl_cli.runtime.checksums import Sums, added, as_sums, differing, select_sink
-from etl_cli.runtime.errors import InvalidError
+from etl_cli.runtime.checksums import Sums, added
 from etl_cli.runtime.job import Job, Result, WatermarkMove
 from etl_cli.runtime.ledger.chunks import refuse_superseded
 from etl_cli.runtime.ledger.ledger import NewTask, TaskEnd, TaskId, record_applied
@@ -34,6 +32,7 @@ from etl_cli.runtime.sink.target import Target, read_target
 from etl_cli.runtime.source.connect import Shard
 from etl_cli.runtime.source.position import columns_of
 from etl_cli.runtime.spatial import with_srids
+from etl_cli.runtime.validation import validate_shadow
 from etl_cli.runtime.windows import Fixed, as_json
 
 
@@ -220,7 +219,7 @@ class TableRun:
 
     def publish(self, connection: SinkConnection) -> None:
         """Make the complete shards' rows visible, with their ledger rows in the same transaction."""
-        self._validate_sums(connection)
+        self._validate(connection)
         complete = self.complete_shards
         is_part = len(complete) < len(self.tasks) or len(self.tasks) < self._facts.shards
         empty = [shard for shard in complete if self.tasks[shard].rows == 0]
@@ -232,6 +231,12 @@ class TableRun:
             self._take_out_others(connection, complete)
         plan = with_srids(self.plan, srids_of(connection, self.plan, self._shadow))
         self.published = publish(connection, plan, self._shadow, apply, self._record, part)
+
+    def _validate(self, connection: SinkConnection) -> None:
+        told = {shard: task.checksums if task.is_done else None for shard, task in self.tasks.items()}
+        note = validate_shadow(connection, self.plan, self._shadow, told)
+        if note:
+            self.say(note)
 
     def _take_out_others(self, connection: SinkConnection, complete: Sequence[str]) -> None:
         """Rows of a shard that failed half-way must not become visible: it keeps its old ones (trap 21)."""
@@ -327,31 +332,6 @@ class TableRun:
                 position = (str(task.fixed.version),)
                 if position != before:
                     self._move(connection, mark, CHANGES_CURSOR, position, before)
-
-    def _validate_sums(self, connection: SinkConnection) -> None:
-        """Compare what the source summed, shard by shard, with what lies in the shadow. Raises DataError."""
-        told = {s: t.checksums for s, t in self.tasks.items() if t.is_done and t.checksums is not None}
-        if self.plan.validate != "checksums" or not told:
-            return
-        group = self.plan.shard_column or ""
-        if not group and len(told) < len(self.tasks):
-            self.say("checksums were not compared: not every shard has them")
-            return
-        statement = sql.SQL(select_sink(self.plan, self._shadow.quoted, group))
-        rows = connection.execute(statement).fetchall()
-        sink = {row[0]: as_sums(self.plan, row[1:]) for row in rows} if group else {"": as_sums(self.plan, rows[0])}
-        source: dict[str, Sums] = {}
-        for shard, sums in told.items():
-            place = shard if group else ""
-            source[place] = added(source.get(place, {}), {c: (int(n), int(total)) for c, (n, total) in sums.items()})
-        for place, sums in source.items():
-            wrong = differing(sums, sink.get(place, {}))
-            if wrong:
-                raise InvalidError(
-                    f"{self.plan.source}{f' of {place}' if place else ''}: the checksums of {', '.join(wrong)} differ "
-                    "between source and sink: nothing was changed",
-                    "look at these columns in both, and run again (a resumed run may have met a writer of the source)",
-                )
 
 
 def _named(beside: str) -> Shadow:
