@@ -19,15 +19,14 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
+from etl_cli.runtime.chunk_watermark import ChunkWatermark
 from etl_cli.runtime.errors import EtlError, SinkError, SourceError
 from etl_cli.runtime.extract import BatchReader, Cursor, open_cursor
 from etl_cli.runtime.job import CancelledError, Job, Result, Watcher
 from etl_cli.runtime.kept import Connections
 from etl_cli.runtime.ledger.chunks import ChunkId, Committed, Held, committed
-from etl_cli.runtime.ledger.watermarks import move_watermark, own_watermark
 from etl_cli.runtime.load import ChunkLoader
 from etl_cli.runtime.load import is_transient as is_transient_in_sink
-from etl_cli.runtime.lookback import is_higher
 from etl_cli.runtime.patience import patience
 from etl_cli.runtime.program.hooks import BATCH_HOOKS, Hook, Hooks
 from etl_cli.runtime.program.importing import declared_in
@@ -36,7 +35,7 @@ from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, name_sess
 from etl_cli.runtime.sink.destination import OPERATION
 from etl_cli.runtime.source.bounds import refuse_expired
 from etl_cli.runtime.source.errors import is_transient as is_transient_in_source
-from etl_cli.runtime.source.position import Position, columns_of, needs_text, text_of_value
+from etl_cli.runtime.source.position import columns_of, needs_text, text_of_value
 from etl_cli.runtime.source.scan import position_column, select_oldest_version
 from etl_cli.runtime.source.surrogates import SurrogateCheck
 from etl_cli.runtime.stopwatch import Stopwatch
@@ -106,7 +105,7 @@ class _Stream:
         self._part: _Part | None = None
         self._committed = Committed()
         self._parts = 0
-        self._watermark = job.watermark.before if job.watermark else None
+        self._watermark = ChunkWatermark(job)
         self._encoder = BatchEncoder(
             job.plan,
             job.shard.name,
@@ -171,42 +170,45 @@ class _Stream:
     def _begin(self) -> _Part | None:
         """Open both sides, to go on after the last committed key; None where nothing is left to read."""
         job = self._job
-        sink = self._open.enter_context(
-            self._connections.sink.use(
-                job.sink.address,
-                lambda: connect_sink(job.sink, job.application),
-                lambda c: name_session(c, job.application),
-            )
-        )
+        sink = self._open.enter_context(self._sink())
         loader = ChunkLoader(sink, job.plan, job.destination, self._encoder, self._stopwatch.encoding)
         self._committed = so_far = committed(sink, job.task, job.stream)
         if so_far.chunks and not self._plan.key:
             with open_cursor(self._connections.source, job.shard, self._plan, job.isolation) as cursor:
                 self._validation.count_again(cursor, so_far.held.rows_read)
             return None  # without a key there is one chunk, and it is there
-        if job.watermark is not None and so_far.chunks:
-            moved = own_watermark(sink, job.watermark.id, job.task.run_id)
-            self._watermark = moved or job.watermark.before
+        if so_far.chunks:
+            self._watermark.find(sink)
         self._parts = max(self._parts, 1 if so_far.chunks else 0) + 1
         cursor = self._open.enter_context(open_cursor(self._connections.source, job.shard, self._plan, job.isolation))
-        window = _after(job.window, so_far)
-        if window.since is not None:
-            refuse_expired(self._plan, job.shard.name, window.since, cursor.ask(select_oldest_version(self._plan))[0])
-        expected = self._validation.count(cursor, window)
-        if expected is not None:
-            self._watcher.expect(expected + so_far.held.rows_read)
-        before = Before(window, expected, self._validation.sums_before(cursor))
+        before = self._ask(cursor)
         with self._stopwatch.reading():
-            cursor.scan(window)
-        reader = BatchReader(cursor, self._plan)
-        return _Part(sink, loader, cursor, reader, before)
+            cursor.scan(before.window)
+        return _Part(sink, loader, cursor, BatchReader(cursor, self._plan), before)
+
+    def _sink(self) -> AbstractContextManager[SinkConnection]:
+        sink, name = self._job.sink, self._job.application
+        return self._connections.sink.use(
+            sink.address, lambda: connect_sink(sink, name), lambda c: name_session(c, name)
+        )
+
+    def _ask(self, cursor: Cursor) -> Before:
+        """What the source says of what is left to read. Raises SourceError, PlanError for changes no longer kept."""
+        window = _after(self._job.window, self._committed)
+        if window.since is not None:
+            oldest = cursor.ask(select_oldest_version(self._plan))[0]
+            refuse_expired(self._plan, self._job.shard.name, window.since, oldest)
+        rows = self._validation.count(cursor, window)
+        if rows is not None:
+            self._watcher.expect(rows + self._committed.held.rows_read)
+        return Before(window, rows, self._validation.sums_before(cursor))
 
     def _load(self, part: _Part, batch: pa.RecordBatch | None) -> None:
         """Load one chunk that begins with `batch`."""
         so_far = self._committed
         after_key = json.dumps(so_far.last_key) if so_far.last_key else ""
         chunk = ChunkId(self._job.task, self._job.stream, after_key, so_far.chunks)
-        with self._stopwatch.loading(), part.loader.chunk(chunk, self._job.attempt, self._settled) as writer:
+        with self._stopwatch.loading(), part.loader.chunk(chunk, self._job.attempt, self._watermark.settle) as writer:
             while batch is not None:
                 with self._stopwatch.encoding():
                     came, rejects = self._passage.apply(batch) if self._passage else (batch, ())
@@ -219,30 +221,8 @@ class _Stream:
                 batch = self._next(part, writer.held)
         position = tuple(json.loads(writer.last_key)) if writer.last_key else ()
         self._committed = Committed(so_far.chunks + 1, position, so_far.held + writer.held)
-        self._watermark = self._next_watermark(position) or self._watermark
+        self._watermark.committed(position)
         self._watcher.moved(self._stopwatch.moved(self._committed.held))
-
-    def _settled(self, connection: SinkConnection, last_key: str | None) -> None:
-        """Within the chunk's transaction, once its rows are at their place: move the watermark."""
-        mark, position = self._job.watermark, self._next_watermark(tuple(json.loads(last_key or "[]")))
-        if mark is not None and position is not None:
-            before, run_id = self._watermark, self._job.task.run_id
-            move_watermark(connection, mark.id, mark.cursor, position, scope=mark.scope, before=before, run_id=run_id)
-
-    def _next_watermark(self, position: Position) -> Position | None:
-        """Where the watermark goes with a chunk that ends at `position`; None where it stays.
-
-        A lookback and a full read begin below it; at its own value only a read that began there moves it.
-        """
-        if self._job.watermark is None or not position:
-            return None
-        if self._watermark is None:
-            return position
-        cursor, now = columns_of(self._plan)[0], self._watermark[0]
-        if is_higher(cursor, position[0], now):
-            return position
-        goes_along_the_key = bool(self._job.window.after) and not is_higher(cursor, now, position[0])
-        return position if goes_along_the_key else None
 
     def _room(self, rows: int, size: int) -> int:
         """How many further rows the chunk takes."""
