@@ -13,6 +13,7 @@ import psycopg
 
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import EtlError, InvalidError
+from etl_cli.runtime.events import Done, Failed
 from etl_cli.runtime.job import Job
 from etl_cli.runtime.ledger.ledger import Ledger, PastTask, TaskId
 from etl_cli.runtime.outcome import TableOutcome
@@ -28,7 +29,7 @@ from etl_cli.runtime.source.connect import Shard, connect_odbc
 from etl_cli.runtime.table_run import TableRun
 from etl_cli.runtime.task_run import TaskRun
 from etl_cli.runtime.windows import Fixed, fix_windows, from_ledger
-from etl_cli.runtime.workers import Done, Failed, Pool
+from etl_cli.runtime.workers import Pool
 
 
 class Copying:
