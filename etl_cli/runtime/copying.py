@@ -13,6 +13,7 @@ import psycopg
 
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import EtlError, InvalidError
+from etl_cli.runtime.events import Done, Failed
 from etl_cli.runtime.job import Job
 from etl_cli.runtime.ledger.ledger import Ledger, PastTask, TaskId
 from etl_cli.runtime.outcome import TableOutcome
@@ -21,12 +22,14 @@ from etl_cli.runtime.program.hooks import Hooks
 from etl_cli.runtime.progress import Moved, Progress, TaskProgress
 from etl_cli.runtime.recorder import Recorder
 from etl_cli.runtime.request import Request
+from etl_cli.runtime.run_facts import RunFacts
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, translate
 from etl_cli.runtime.source.bounds import Bounds
 from etl_cli.runtime.source.connect import Shard, connect_odbc
-from etl_cli.runtime.table_run import RunFacts, TableRun, TaskRun
+from etl_cli.runtime.table_run import TableRun
+from etl_cli.runtime.task_run import TaskRun
 from etl_cli.runtime.windows import Fixed, fix_windows, from_ledger
-from etl_cli.runtime.workers import Done, Failed, Pool
+from etl_cli.runtime.workers import Pool
 
 
 class Copying:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from etl_cli.runtime.errors import EtlError, InvalidError
+from etl_cli.runtime.events import Done, Event, Expected, Failed, Progressed, Retried, Said, Started
 from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.program.hooks import Hooks
 from etl_cli.runtime.progress import Progress
-from etl_cli.runtime.table_run import TableRun, TaskRun
-from etl_cli.runtime.workers import Done, Event, Expected, Failed, Progressed, Retried, Said, Started
+from etl_cli.runtime.table_run import TableRun
+from etl_cli.runtime.task_run import TaskRun
 
 
 class Recorder:

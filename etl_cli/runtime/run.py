@@ -30,10 +30,10 @@ from etl_cli.runtime.program.importing import declared_in
 from etl_cli.runtime.progress import Progress
 from etl_cli.runtime.request import EVERYTHING, Request
 from etl_cli.runtime.resumption import Beginning, beginning
+from etl_cli.runtime.run_facts import RunFacts
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, name_session, translate
 from etl_cli.runtime.source.driver import missing_libraries, uses_microsoft_driver
 from etl_cli.runtime.steps import Steps
-from etl_cli.runtime.table_run import RunFacts
 from etl_cli.runtime.windows import from_ledger
 from etl_cli.runtime.workers import warm_up
 

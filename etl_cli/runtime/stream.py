@@ -12,36 +12,36 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from tenacity import RetryCallState, Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from etl_cli.runtime.checksums import Sums, added, as_sums, differing, select_source, summed_columns
-from etl_cli.runtime.errors import EtlError, InvalidError, SinkError, SourceError
+from etl_cli.runtime.chunk_watermark import ChunkWatermark
+from etl_cli.runtime.errors import EtlError, SinkError, SourceError
 from etl_cli.runtime.extract import BatchReader, Cursor, open_cursor
-from etl_cli.runtime.job import SNAPSHOT, CancelledError, Job, Result, Watcher
+from etl_cli.runtime.job import CancelledError, Job, Result, Watcher
 from etl_cli.runtime.kept import Connections
-from etl_cli.runtime.ledger.chunks import ChunkId, Committed, Held, checksums_of, committed
-from etl_cli.runtime.ledger.watermarks import move_watermark, own_watermark
+from etl_cli.runtime.ledger.chunks import ChunkId, Committed, Held, committed
 from etl_cli.runtime.load import ChunkLoader
 from etl_cli.runtime.load import is_transient as is_transient_in_sink
-from etl_cli.runtime.lookback import is_higher
 from etl_cli.runtime.patience import patience
 from etl_cli.runtime.program.hooks import BATCH_HOOKS, Hook, Hooks
 from etl_cli.runtime.program.importing import declared_in
 from etl_cli.runtime.program.passage import Passage
-from etl_cli.runtime.progress import Moved
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, name_session
 from etl_cli.runtime.sink.destination import OPERATION
 from etl_cli.runtime.source.bounds import refuse_expired
 from etl_cli.runtime.source.errors import is_transient as is_transient_in_source
-from etl_cli.runtime.source.position import Position, columns_of, needs_text, text_of_value
-from etl_cli.runtime.source.scan import count_rows, position_column, select_oldest_version
+from etl_cli.runtime.source.position import columns_of, needs_text, text_of_value
+from etl_cli.runtime.source.scan import position_column, select_oldest_version
 from etl_cli.runtime.source.surrogates import SurrogateCheck
+from etl_cli.runtime.stopwatch import Stopwatch
 from etl_cli.runtime.throttle import Throttle
 from etl_cli.runtime.transform import BatchEncoder, constants_of
+from etl_cli.runtime.validation import Before, StreamValidation
 from etl_cli.runtime.window import Window
 
 _ALL = 2**31 - 1
@@ -98,16 +98,14 @@ class _Stream:
         self._watcher = watcher
         self._connections = connections
         self._surrogates = SurrogateCheck(job.shard, job.plan)
-        self._clock = _Clock()
+        self._stopwatch = Stopwatch()
+        self._validation = StreamValidation(job, self._stopwatch)
         self._throttle = Throttle(job.max_rows_per_s)
         self._open = ExitStack()
         self._part: _Part | None = None
         self._committed = Committed()
         self._parts = 0
-        self._watermark = job.watermark.before if job.watermark else None
-        self._counted: int | None = None
-        self._checksums: Sums | None = None
-        self._notes: list[str] = []
+        self._watermark = ChunkWatermark(job)
         self._encoder = BatchEncoder(
             job.plan,
             job.shard.name,
@@ -136,7 +134,8 @@ class _Stream:
                 return
             if part is not None:
                 with self._patience():
-                    self._validate(part)
+                    held = self._committed.held
+                    self._validation.validate(part.cursor, part.sink, part.before, part.read, held, parts=self._parts)
             self.ended = True
             self._open.close()
         except BaseException as error:
@@ -147,109 +146,83 @@ class _Stream:
 
     def result(self) -> Result:
         """What there is to tell at the end."""
+        validation, so_far = self._validation, self._committed
+        moved = self._stopwatch.moved(so_far.held)
+        notes = (*validation.notes, *self._notes())
+        return Result(moved, validation.counted, notes, validation.checksums, so_far.last_key)
+
+    def _notes(self) -> Iterator[str]:
         if self._parts > 1:
-            self._notes.append(f"read in {self._parts} parts, each as of its own beginning")
+            yield f"read in {self._parts} parts, each as of its own beginning"
         stripped = ", ".join(f"{column} {count}" for column, count in self._encoder.findings.stripped.items())
         if stripped:
-            self._notes.append(f"U+0000 was stripped from values of: {stripped}")
+            yield f"U+0000 was stripped from values of: {stripped}"
         if self._passage is not None and self._passage.note:
-            self._notes.append(self._passage.note)
-        moved = self._clock.moved(self._committed.held)
+            yield self._passage.note
         held = self._committed.held
         passed_over = held.rows - held.counts.inserted
         if self._job.destination.how == "insert" and passed_over and not self._plan.lookback:
-            self._notes.append(
-                f"{passed_over} rows were there already and stay as they are; mode upsert would update them"
-            )
-        return Result(moved, self._counted, tuple(self._notes), self._checksums, self._committed.last_key)
+            yield f"{passed_over} rows were there already and stay as they are; mode upsert would update them"
 
     def _patience(self) -> AbstractContextManager[None]:
-        return patience(self._job.shard, lambda: self._watcher.moved(self._clock.moved(self._committed.held)))
+        return patience(self._job.shard, lambda: self._watcher.moved(self._stopwatch.moved(self._committed.held)))
 
     def _begin(self) -> _Part | None:
         """Open both sides, to go on after the last committed key; None where nothing is left to read."""
         job = self._job
-        sink = self._open.enter_context(
-            self._connections.sink.use(
-                job.sink.address,
-                lambda: connect_sink(job.sink, job.application),
-                lambda c: name_session(c, job.application),
-            )
-        )
-        loader = ChunkLoader(sink, job.plan, job.destination, self._encoder, self._clock.encoding)
+        sink = self._open.enter_context(self._sink())
+        loader = ChunkLoader(sink, job.plan, job.destination, self._encoder, self._stopwatch.encoding)
         self._committed = so_far = committed(sink, job.task, job.stream)
         if so_far.chunks and not self._plan.key:
-            self._count_again(so_far)
+            with open_cursor(self._connections.source, job.shard, self._plan, job.isolation) as cursor:
+                self._validation.count_again(cursor, so_far.held.rows_read)
             return None  # without a key there is one chunk, and it is there
-        if job.watermark is not None and so_far.chunks:
-            moved = own_watermark(sink, job.watermark.id, job.task.run_id)
-            self._watermark = moved or job.watermark.before
+        if so_far.chunks:
+            self._watermark.find(sink)
         self._parts = max(self._parts, 1 if so_far.chunks else 0) + 1
         cursor = self._open.enter_context(open_cursor(self._connections.source, job.shard, self._plan, job.isolation))
-        window = _after(job.window, so_far)
-        if window.since is not None:
-            refuse_expired(self._plan, job.shard.name, window.since, cursor.ask(select_oldest_version(self._plan))[0])
-        expected = self._count(cursor, window)
-        if expected is not None:
-            self._watcher.expect(expected + so_far.held.rows_read)
-        asked_twice = job.isolation != SNAPSHOT and self._plan.validate == "checksums"
-        before = self._source_sums(cursor) if asked_twice else None
-        with self._clock.reading():
-            cursor.scan(window)
-        reader = BatchReader(cursor, self._plan)
-        return _Part(sink, loader, cursor, reader, window, expected, before)
+        before = self._ask(cursor)
+        with self._stopwatch.reading():
+            cursor.scan(before.window)
+        return _Part(sink, loader, cursor, BatchReader(cursor, self._plan), before)
 
-    def _count_again(self, so_far: Committed) -> None:
-        """Of rows that an earlier attempt has read and not validated: what the source has now."""
-        with open_cursor(self._connections.source, self._job.shard, self._plan, self._job.isolation) as cursor:
-            now = self._count(cursor, self._job.window)
-        if now == so_far.held.rows_read:
-            self._counted = now
-        elif now is not None:
-            self._notes.append(f"{so_far.held.rows_read} rows were read before, the source has {now} now")
+    def _sink(self) -> AbstractContextManager[SinkConnection]:
+        sink, name = self._job.sink, self._job.application
+        return self._connections.sink.use(
+            sink.address, lambda: connect_sink(sink, name), lambda c: name_session(c, name)
+        )
+
+    def _ask(self, cursor: Cursor) -> Before:
+        """What the source says of what is left to read. Raises SourceError, PlanError for changes no longer kept."""
+        window = _after(self._job.window, self._committed)
+        if window.since is not None:
+            oldest = cursor.ask(select_oldest_version(self._plan))[0]
+            refuse_expired(self._plan, self._job.shard.name, window.since, oldest)
+        rows = self._validation.count(cursor, window)
+        if rows is not None:
+            self._watcher.expect(rows + self._committed.held.rows_read)
+        return Before(window, rows, self._validation.sums_before(cursor))
 
     def _load(self, part: _Part, batch: pa.RecordBatch | None) -> None:
         """Load one chunk that begins with `batch`."""
         so_far = self._committed
         after_key = json.dumps(so_far.last_key) if so_far.last_key else ""
         chunk = ChunkId(self._job.task, self._job.stream, after_key, so_far.chunks)
-        with self._clock.loading(), part.loader.chunk(chunk, self._job.attempt, self._settled) as writer:
+        with self._stopwatch.loading(), part.loader.chunk(chunk, self._job.attempt, self._watermark.settle) as writer:
             while batch is not None:
-                with self._clock.encoding():
+                with self._stopwatch.encoding():
                     came, rejects = self._passage.apply(batch) if self._passage else (batch, ())
                 sent, began = writer.bytes, time.perf_counter()
                 self._heard("on_batch", came.num_rows)
                 writer.add(came, self._last_key(batch), read=batch.num_rows, rejects=rejects)
                 self._heard("on_write", came.num_rows, writer.bytes - sent, time.perf_counter() - began)
                 part.read += batch.num_rows
-                self._watcher.moved(self._clock.moved(so_far.held + writer.held))
+                self._watcher.moved(self._stopwatch.moved(so_far.held + writer.held))
                 batch = self._next(part, writer.held)
         position = tuple(json.loads(writer.last_key)) if writer.last_key else ()
         self._committed = Committed(so_far.chunks + 1, position, so_far.held + writer.held)
-        self._watermark = self._next_watermark(position) or self._watermark
-        self._watcher.moved(self._clock.moved(self._committed.held))
-
-    def _settled(self, connection: SinkConnection, last_key: str | None) -> None:
-        """Within the chunk's transaction, once its rows are at their place: move the watermark."""
-        mark, position = self._job.watermark, self._next_watermark(tuple(json.loads(last_key or "[]")))
-        if mark is not None and position is not None:
-            before, run_id = self._watermark, self._job.task.run_id
-            move_watermark(connection, mark.id, mark.cursor, position, scope=mark.scope, before=before, run_id=run_id)
-
-    def _next_watermark(self, position: Position) -> Position | None:
-        """Where the watermark goes with a chunk that ends at `position`; None where it stays.
-
-        A lookback and a full read begin below it; at its own value only a read that began there moves it.
-        """
-        if self._job.watermark is None or not position:
-            return None
-        if self._watermark is None:
-            return position
-        cursor, now = columns_of(self._plan)[0], self._watermark[0]
-        if is_higher(cursor, position[0], now):
-            return position
-        goes_along_the_key = bool(self._job.window.after) and not is_higher(cursor, now, position[0])
-        return position if goes_along_the_key else None
+        self._watermark.committed(position)
+        self._watcher.moved(self._stopwatch.moved(self._committed.held))
 
     def _room(self, rows: int, size: int) -> int:
         """How many further rows the chunk takes."""
@@ -266,7 +239,7 @@ class _Stream:
         if self._watcher.is_cancelled():
             raise CancelledError(f"{self._plan.source} of {self._job.shard.name} was cancelled")
         began = time.perf_counter()
-        with self._clock.reading():
+        with self._stopwatch.reading():
             batch = part.reader.read(min(limit, self._throttle.most_rows))
             self._throttle.wait(batch.num_rows if batch is not None else 0)
         if batch is not None:
@@ -289,74 +262,6 @@ class _Stream:
                 texts.append(text_of_value(column, batch.column(column.source)[-1].as_py()))
         return json.dumps(texts)
 
-    def _count(self, cursor: Cursor, window: Window) -> int | None:
-        if self._plan.validate == "none":
-            return None
-        with self._clock.reading():
-            return int(cursor.ask(count_rows(self._plan, window))[0])
-
-    def _validate(self, part: _Part) -> None:
-        """Compare what was read with what the source counted, and what it summed with what the sink did.
-
-        In one snapshot both must be equal. Otherwise the source is asked again: a count that has
-        changed proves a writer, one that has not proves a loss.
-        """
-        cursor = part.cursor
-        written = self._validate_counts(part, cursor)
-        if self._parts > 1 and self._plan.validate != "none":
-            in_all = self._count(cursor, self._job.window)
-            if in_all != self._committed.held.rows_read:
-                written = True
-                self._notes.append(
-                    f"the source was written between the parts ({self._committed.held.rows_read} rows read, "
-                    f"{in_all} are there now)"
-                )
-        self._counted = None if written else self._committed.held.rows_read
-        if self._plan.validate == "checksums" and summed_columns(self._plan):
-            self._validate_sums(part, cursor, written)
-
-    def _validate_counts(self, part: _Part, cursor: Cursor) -> bool:
-        """Whether the source was written while it was read."""
-        if part.expected is None or part.expected == part.read:
-            return part.expected is None
-        after = part.expected if self._job.isolation == SNAPSHOT else self._count(cursor, part.window)
-        if after != part.expected:
-            self._notes.append(
-                f"the source was written meanwhile ({part.expected} rows before, {after} after, {part.read} read)"
-            )
-            return True
-        raise InvalidError(
-            f"{self._plan.source} of {self._job.shard.name}: the source counts {part.expected} rows, "
-            f"{part.read} were read",
-            "run again, and look at the source if it happens twice",
-        )
-
-    def _validate_sums(self, part: _Part, cursor: Cursor, written: bool) -> None:
-        sums = self._source_sums(cursor)
-        if written or (part.sums_before is not None and part.sums_before != sums):
-            self._notes.append("the source was written meanwhile: checksums were not compared")
-            return
-        if self._committed.held.rejected:
-            self._notes.append("rows were rejected: checksums were not compared")
-            return
-        if not self._job.destination.is_staged:
-            self._checksums = sums  # compared by the run, over all streams and shards of the table
-            return
-        sink: Sums = {}
-        for chunk in checksums_of(part.sink, self._job.task, self._job.stream):
-            sink = added(sink, {column: (int(count), int(total)) for column, (count, total) in chunk.items()})
-        wrong = differing(sums, sink)
-        if wrong:
-            raise InvalidError(
-                f"{self._plan.source} of {self._job.shard.name}: the checksums of {', '.join(wrong)} differ "
-                "between source and sink",
-                "look at these columns in both, and run again with --full (a resumed run may have met a writer)",
-            )
-
-    def _source_sums(self, cursor: Cursor) -> Sums:
-        with self._clock.reading():
-            return as_sums(self._plan, cursor.ask(select_source(self._plan, self._job.window)))
-
 
 @dataclass
 class _Part:
@@ -366,9 +271,7 @@ class _Part:
     loader: ChunkLoader
     cursor: Cursor
     reader: BatchReader
-    window: Window
-    expected: int | None
-    sums_before: Sums | None
+    before: Before
     read: int = 0
 
 
@@ -390,55 +293,3 @@ def _hooks_of(job: Job, watcher: Watcher) -> Hooks | None:
 def _after(window: Window, so_far: Committed) -> Window:
     """What is left of the window."""
     return replace(window, after=so_far.last_key) if so_far.last_key else window
-
-
-class _Clock:
-    """Where a stream's time goes. Loading is what a chunk takes beside reading and encoding."""
-
-    def __init__(self) -> None:
-        self._spent = {"read": 0.0, "encode": 0.0, "load": 0.0}
-        self._stack: list[str] = []
-        self._since = 0.0
-
-    def reading(self) -> _Clock:
-        return self._push("read")
-
-    def encoding(self) -> _Clock:
-        return self._push("encode")
-
-    def loading(self) -> _Clock:
-        return self._push("load")
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, *_: object) -> None:
-        self._switch()
-        self._stack.pop()
-
-    def moved(self, held: Held) -> Moved:
-        """What is held, with the time spent since the start."""
-        self._switch()
-        return Moved(
-            held.rows_read,
-            held.rows,
-            held.bytes,
-            self._spent["read"],
-            self._spent["encode"],
-            self._spent["load"],
-            held.rejected,
-            held.counts.inserted,
-            held.counts.updated,
-            held.counts.deleted,
-        )
-
-    def _push(self, what: str) -> _Clock:
-        self._switch()
-        self._stack.append(what)
-        return self
-
-    def _switch(self) -> None:
-        now = time.perf_counter()
-        if self._stack:
-            self._spent[self._stack[-1]] += now - self._since
-        self._since = now

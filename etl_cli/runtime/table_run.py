@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import Any
+from dataclasses import replace
 
 import psycopg
-from psycopg import sql
 
-from etl_cli.runtime.checksums import Sums, added, as_sums, differing, select_sink
-from etl_cli.runtime.errors import InvalidError
-from etl_cli.runtime.job import Job, Result, WatermarkMove
+from etl_cli.runtime.job import Job, Result
 from etl_cli.runtime.ledger.chunks import refuse_superseded
-from etl_cli.runtime.ledger.ledger import NewTask, TaskEnd, TaskId, record_applied
-from etl_cli.runtime.ledger.watermarks import CHANGES_CURSOR, Watermark, WatermarkId, move_watermark
-from etl_cli.runtime.lookback import is_higher
+from etl_cli.runtime.ledger.ledger import NewTask, record_applied
 from etl_cli.runtime.names import quote_sink, quote_text, with_suffix
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.planning import ResolvedTable
-from etl_cli.runtime.progress import Moved
+from etl_cli.runtime.run_facts import RunFacts
 from etl_cli.runtime.sink import ddl
 from etl_cli.runtime.sink.connect import Sink, SinkConnection, translate
 from etl_cli.runtime.sink.destination import Destination, create_keys_table
@@ -32,78 +25,15 @@ from etl_cli.runtime.sink.shadow import Shadow, create_shadow, drop_shadow, shad
 from etl_cli.runtime.sink.srids import srids_of
 from etl_cli.runtime.sink.target import Target, read_target
 from etl_cli.runtime.source.connect import Shard
-from etl_cli.runtime.source.position import columns_of
 from etl_cli.runtime.spatial import with_srids
-from etl_cli.runtime.windows import Fixed, as_json
-
-
-@dataclass
-class TaskRun:
-    """One shard of the table: what its streams read, and what they have told."""
-
-    id: TaskId
-    fixed: Fixed
-    isolation: str
-    state: str = "queued"
-    mark: Watermark | None = None
-    results: dict[int, Result] = field(default_factory=dict)
-    failed: bool = False
-    rows: int | None = None
-    """Rows read, of a task that an earlier attempt has loaded."""
-    checksums: Mapping[str, Any] | None = None
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all streams have ended well, in this attempt or in an earlier one."""
-        return self.state in ("loaded", "applied") or len(self.results) == len(self.fixed.windows)
-
-    def end(self) -> TaskEnd:
-        """What the streams told, together."""
-        results = list(self.results.values())
-        moved = sum((result.moved for result in results), Moved())
-        counted = [result.counted for result in results]
-        sums: Sums | None = None
-        for result in results:
-            if result.checksums is not None:
-                sums = added(sums or {}, dict(result.checksums))
-        notes = [*self.fixed.notes, *dict.fromkeys(note for result in results for note in result.notes)]
-        self.rows, self.checksums = moved.rows_read, sums
-        return TaskEnd(
-            moved,
-            None if None in counted else sum(number or 0 for number in counted),
-            self.isolation,
-            tuple(notes),
-            sums,
-        )
-
-
-@dataclass(frozen=True)
-class RunFacts:
-    """What the tables of a run share; `shards` counts those of the pipeline, also where the run takes only some.
-
-    With `by_condition` the run reads only rows that meet a condition of its own: they say nothing of the rows
-    below them, so no watermark moves.
-    """
-
-    run_id: int
-    attempt: int
-    pipeline: str
-    shards: int
-    streams: int
-    by_condition: bool
-    program: Path | None = None
-    """The pipeline's directory, where the workers find its etl.py."""
-    hears_batches: bool = False
-    """Whether etl.py has hooks for batches."""
-
-    @property
-    def application(self) -> str:
-        """How the run's sessions in the sink are named: whoever comes later ends them by it."""
-        return f"etl-cli {self.pipeline} run {self.run_id}"
+from etl_cli.runtime.table_watermarks import TableWatermarks
+from etl_cli.runtime.task_run import TaskRun
+from etl_cli.runtime.validation import validate_shadow
+from etl_cli.runtime.windows import as_json
 
 
 class TableRun:
-    """Sequenced by run.py: prepare, jobs, stream_done for each, then publish."""
+    """Sequenced by copying.py: prepare, jobs, stream_done for each, then publish."""
 
     def __init__(
         self, resolved: ResolvedTable, facts: RunFacts, tasks: Mapping[str, TaskRun], number: int, beside: str | None
@@ -112,6 +42,7 @@ class TableRun:
         self.plan: TablePlan = resolved.plan
         self.tasks = dict(tasks)
         self._facts = facts
+        self._watermarks = TableWatermarks(self.plan, facts)
         self._target: Target | None = None
         self._said: dict[str, list[str]] = {}
         self._open = 0
@@ -182,7 +113,7 @@ class TableRun:
                     attempt=self._facts.attempt,
                     stream=stream,
                     window=window,
-                    watermark=self._watermark_of(task),
+                    watermark=self._watermarks.of_chunks(task),
                     max_rows_per_s=limit / self._facts.streams if limit else None,
                     program=self._facts.program if self.plan.reads or self._facts.hears_batches else None,
                 )
@@ -211,16 +142,11 @@ class TableRun:
         """After the last chunk of a task whose streams do not move the watermark themselves, move it."""
         refuse_superseded(connection, self._facts.run_id, self._facts.attempt)
         advance_sequences(connection, self.plan)
-        position = self._final_position(task)
-        before = task.mark.position if task.mark else None
-        if position is not None and position != before:
-            mark = WatermarkId(self._facts.pipeline, self.plan.source, task.id.shard)
-            cursor = CHANGES_CURSOR if self.plan.mode == "changes" else self.plan.cursor or ""
-            self._move(connection, mark, cursor, position, before)
+        self._watermarks.move_at_end(connection, task)
 
     def publish(self, connection: SinkConnection) -> None:
         """Make the complete shards' rows visible, with their ledger rows in the same transaction."""
-        self._validate_sums(connection)
+        self._validate(connection)
         complete = self.complete_shards
         is_part = len(complete) < len(self.tasks) or len(self.tasks) < self._facts.shards
         empty = [shard for shard in complete if self.tasks[shard].rows == 0]
@@ -232,6 +158,12 @@ class TableRun:
             self._take_out_others(connection, complete)
         plan = with_srids(self.plan, srids_of(connection, self.plan, self._shadow))
         self.published = publish(connection, plan, self._shadow, apply, self._record, part)
+
+    def _validate(self, connection: SinkConnection) -> None:
+        told = {shard: task.checksums if task.is_done else None for shard, task in self.tasks.items()}
+        note = validate_shadow(connection, self.plan, self._shadow, told)
+        if note:
+            self.say(note)
 
     def _take_out_others(self, connection: SinkConnection, complete: Sequence[str]) -> None:
         """Rows of a shard that failed half-way must not become visible: it keeps its old ones (trap 21)."""
@@ -255,15 +187,20 @@ class TableRun:
             if self.keeps_keys:
                 create_keys_table(connection, plan, self._keys)
             if target is None:
-                if self.keeps_keys:
-                    execute(connection, f"DELETE FROM {self._keys.quoted}")  # of a target that is gone
-                execute(connection, ddl.create_table(plan, plan.target_schema, plan.target_name))
-                key = ddl.add_key(plan, plan.target_schema, plan.target_name, ddl.key_name(plan))
-                for statement in [*([key] if key else []), *ddl.comments(plan, plan.target_schema, plan.target_name)]:
-                    execute(connection, statement)
-                target = read_target(connection, plan.target_schema, plan.target_name)
-                assert target is not None
+                target = self._create_target(connection)
             self._target = evolve(connection, plan, target)
+
+    def _create_target(self, connection: SinkConnection) -> Target:
+        plan, place = self.plan, (self.plan.target_schema, self.plan.target_name)
+        if self.keeps_keys:
+            execute(connection, f"DELETE FROM {self._keys.quoted}")  # of a target that is gone
+        execute(connection, ddl.create_table(plan, *place))
+        key = ddl.add_key(plan, *place, ddl.key_name(plan))
+        for statement in [*([key] if key else []), *ddl.comments(plan, *place)]:
+            execute(connection, statement)
+        target = read_target(connection, *place)
+        assert target is not None
+        return target
 
     @property
     def _keys(self) -> Shadow:
@@ -278,80 +215,13 @@ class TableRun:
         table = Shadow(self.plan.target_schema, self.plan.target_name)
         return Destination(how, table, self._target, self._keys if self.keeps_keys else None)
 
-    def _watermark_of(self, task: TaskRun) -> WatermarkMove | None:
-        if not self._moves_by_chunk(task):
-            return None
-        mark = WatermarkId(self._facts.pipeline, self.plan.source, task.id.shard)
-        return WatermarkMove(mark, self.plan.cursor or "", self.plan.scope, task.mark.position if task.mark else None)
-
-    def _move(
-        self,
-        connection: SinkConnection,
-        mark: WatermarkId,
-        cursor: str,
-        position: tuple[str, ...],
-        before: tuple[str, ...] | None,
-    ) -> None:
-        run_id, scope = self._facts.run_id, self.plan.scope
-        move_watermark(connection, mark, cursor, position, scope=scope, before=before, run_id=run_id)
-
-    def _moves_by_chunk(self, task: TaskRun) -> bool:
-        """Whether each chunk moves the watermark: one stream reads along the cursor."""
-        return self._is_incremental and self.plan.cursor is not None and len(task.fixed.windows) == 1
-
-    @property
-    def _is_incremental(self) -> bool:
-        """Rows that a condition of this run chose say nothing of the rows below them."""
-        return self.plan.incremental and not self._facts.by_condition
-
-    def _final_position(self, task: TaskRun) -> tuple[str, ...] | None:
-        if not self._is_incremental or self._moves_by_chunk(task):
-            return None
-        if self.plan.mode == "changes":
-            return (str(task.fixed.version),)
-        last = [task.results[n].last_position for n in sorted(task.results) if task.results[n].last_position]
-        if not last:
-            return None
-        cursor = columns_of(self.plan)[0]
-        is_back = task.mark is not None and not is_higher(cursor, last[-1][0], task.mark.value)
-        return None if is_back else last[-1]
-
     def _record(self, connection: SinkConnection) -> None:
         refuse_superseded(connection, self._facts.run_id, self._facts.attempt)
         record_applied(connection, self._facts.run_id, self.plan.source, self.complete_shards)
-        advance = self.resolved.loading.initial
-        for task in self.tasks.values():
-            if advance and task.is_done:
-                mark = WatermarkId(self._facts.pipeline, self.plan.source, task.id.shard)
-                before = task.mark.position if task.mark else None
-                position = (str(task.fixed.version),)
-                if position != before:
-                    self._move(connection, mark, CHANGES_CURSOR, position, before)
-
-    def _validate_sums(self, connection: SinkConnection) -> None:
-        """Compare what the source summed, shard by shard, with what lies in the shadow. Raises DataError."""
-        told = {s: t.checksums for s, t in self.tasks.items() if t.is_done and t.checksums is not None}
-        if self.plan.validate != "checksums" or not told:
-            return
-        group = self.plan.shard_column or ""
-        if not group and len(told) < len(self.tasks):
-            self.say("checksums were not compared: not every shard has them")
-            return
-        statement = sql.SQL(select_sink(self.plan, self._shadow.quoted, group))
-        rows = connection.execute(statement).fetchall()
-        sink = {row[0]: as_sums(self.plan, row[1:]) for row in rows} if group else {"": as_sums(self.plan, rows[0])}
-        source: dict[str, Sums] = {}
-        for shard, sums in told.items():
-            place = shard if group else ""
-            source[place] = added(source.get(place, {}), {c: (int(n), int(total)) for c, (n, total) in sums.items()})
-        for place, sums in source.items():
-            wrong = differing(sums, sink.get(place, {}))
-            if wrong:
-                raise InvalidError(
-                    f"{self.plan.source}{f' of {place}' if place else ''}: the checksums of {', '.join(wrong)} differ "
-                    "between source and sink: nothing was changed",
-                    "look at these columns in both, and run again (a resumed run may have met a writer of the source)",
-                )
+        if self.resolved.loading.initial:
+            for task in self.tasks.values():
+                if task.is_done:
+                    self._watermarks.begin_changes(connection, task)
 
 
 def _named(beside: str) -> Shadow:

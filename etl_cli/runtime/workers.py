@@ -10,95 +10,29 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
-import os
 import signal
 import sys
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerProcess
 from types import ModuleType
 
-from etl_cli.runtime.errors import EtlError, SourceError
-from etl_cli.runtime.job import CancelledError, Job, Result, Watcher
-from etl_cli.runtime.kept import Connections
+from etl_cli.runtime.errors import SourceError
+from etl_cli.runtime.events import Done, Event, Expected, Failed, Progressed, Retried, Said, Started
+from etl_cli.runtime.job import CancelledError, Job, Result
 from etl_cli.runtime.ledger.ledger import TaskId
 from etl_cli.runtime.progress import Moved
+from etl_cli.runtime.worker import work
 
 _CLOSE_S = 5.0
 
-PRELOADED = [__name__, "etl_cli.runtime.preload"]
+PRELOADED = ["etl_cli.runtime.worker", "etl_cli.runtime.preload"]
 """What the server imports before it forks; the run's own process needs neither Arrow nor its reader."""
-
-
-@dataclass(frozen=True)
-class Started:
-    """A worker has taken up a job."""
-
-    job: Job
-
-
-@dataclass(frozen=True)
-class Expected:
-    """The source has counted."""
-
-    job: Job
-    rows: int
-
-
-@dataclass(frozen=True)
-class Progressed:
-    """Another batch is on its way."""
-
-    job: Job
-    moved: Moved
-
-
-@dataclass(frozen=True)
-class Retried:
-    """A chunk has failed for a passing reason, and is tried again after so many seconds."""
-
-    job: Job
-    error: EtlError
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Said:
-    """Something for the run's log."""
-
-    job: Job
-    text: str
-
-
-@dataclass(frozen=True)
-class Done:
-    """A stream has read and loaded all of its window."""
-
-    job: Job
-    result: Result
-
-
-@dataclass(frozen=True)
-class Failed:
-    """A stream has failed, or was cancelled."""
-
-    job: Job
-    error: EtlError
-
-    @property
-    def cancelled(self) -> bool:
-        """Whether it ended because it was asked to."""
-        return isinstance(self.error, CancelledError)
-
-
-Event = Started | Expected | Progressed | Retried | Said | Done | Failed
 
 
 @dataclass
@@ -205,7 +139,7 @@ class Pool:
         if idle:
             return next((worker for worker in idle if worker.shard == shard), idle[0])
         ours, theirs = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(theirs,), daemon=True, name="etl-stream")
+        process = self._context.Process(target=work, args=(theirs,), daemon=True, name="etl-stream")
         with _no_main_module(), _interrupts_ignored():
             process.start()
         theirs.close()
@@ -281,72 +215,3 @@ def _no_main_module() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
-
-
-class _PipeWatcher(Watcher):
-    """Sends what a stream tells to the parent, and hears from it whether to stop."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-
-    def expect(self, rows: int) -> None:
-        self._pipe.send(rows)
-
-    def moved(self, moved: Moved) -> None:
-        self._pipe.send(moved)
-
-    def retrying(self, error: EtlError, seconds: float) -> None:
-        self._pipe.send((error, seconds))
-
-    def said(self, text: str) -> None:
-        self._pipe.send(text)
-
-    def is_cancelled(self) -> bool:
-        return self._pipe.poll()
-
-
-def _work(pipe: Connection) -> None:
-    """The life of a worker: jobs from the pipe until it closes."""
-    # the parent decides what an interrupt means; it reaches the whole process group
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    _die_with_parent()
-    with closing(Connections()) as connections:
-        while True:
-            try:
-                job = pipe.recv()
-            except (EOFError, OSError):
-                return
-            if job is not None:  # else a cancel that came after the job had ended
-                pipe.send(_outcome(job, pipe, connections))
-
-
-def _outcome(job: Job, pipe: Connection, connections: Connections) -> Result | EtlError:
-    from etl_cli.runtime.stream import copy_stream
-
-    try:
-        return copy_stream(job, _PipeWatcher(pipe), connections)
-    except EtlError as error:
-        error.trace = traceback.format_exc()
-        return error
-    except Exception as error:
-        told = " ".join(f"{type(error).__name__}: {error}".split())
-        fault = EtlError(
-            f"{job.plan.source} of {job.shard.name}: {told}", "this is a fault of etl-cli; --debug shows where"
-        )
-        fault.trace = traceback.format_exc()
-        return fault
-
-
-def _die_with_parent() -> None:
-    """End this process when the run's process is gone, however it went."""
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-    sentinel = parent.sentinel
-
-    def watch() -> None:
-        wait([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True, name="parent-watch").start()

@@ -1,0 +1,92 @@
+"""A worker's own side: it takes jobs from a pipe, runs their streams, and tells what happens.
+
+What it sends: an int is the count of the source, Moved another batch, a pair of error and seconds another try, a
+text something for the log; Result or an error ends the job.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import threading
+import traceback
+from contextlib import closing
+from multiprocessing.connection import Connection, wait
+
+from etl_cli.runtime.errors import EtlError
+from etl_cli.runtime.job import Job, Result, Watcher
+from etl_cli.runtime.kept import Connections
+from etl_cli.runtime.progress import Moved
+
+
+def work(pipe: Connection) -> None:
+    """The life of a worker: jobs from the pipe until it closes."""
+    # the parent decides what an interrupt means; it reaches the whole process group
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _end_with_run()
+    with closing(Connections()) as connections:
+        while True:
+            try:
+                job = pipe.recv()
+            except (EOFError, OSError):
+                return
+            if job is not None:  # else a cancel that came after the job had ended
+                pipe.send(_outcome(job, pipe, connections))
+
+
+def _outcome(job: Job, pipe: Connection, connections: Connections) -> Result | EtlError:
+    from etl_cli.runtime.stream import copy_stream
+
+    try:
+        return copy_stream(job, _PipeWatcher(pipe), connections)
+    except EtlError as error:
+        error.trace = traceback.format_exc()
+        return error
+    except Exception as error:
+        told = " ".join(f"{type(error).__name__}: {error}".split())
+        fault = EtlError(
+            f"{job.plan.source} of {job.shard.name}: {told}", "this is a fault of etl-cli; --debug shows where"
+        )
+        fault.trace = traceback.format_exc()
+        return fault
+
+
+class _PipeWatcher(Watcher):
+    """Sends what a stream tells to the parent, and hears from it whether to stop."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+
+    def expect(self, rows: int) -> None:
+        self._pipe.send(rows)
+
+    def moved(self, moved: Moved) -> None:
+        self._pipe.send(moved)
+
+    def retrying(self, error: EtlError, seconds: float) -> None:
+        self._pipe.send((error, seconds))
+
+    def said(self, text: str) -> None:
+        self._pipe.send(text)
+
+    def is_cancelled(self) -> bool:
+        return self._pipe.poll()
+
+
+def _end_with_run() -> None:
+    """End this process when the run's process is gone, however it went.
+
+    `parent.die_with_parent` would not do: to the kernel the parent of a worker is the server it was forked from.
+    """
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+    sentinel = parent.sentinel
+
+    def watch() -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True, name="parent-watch").start()
