@@ -23,7 +23,8 @@ from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.pending import refused
 from etl_cli.runtime.plan import Plan, TablePlan
 from etl_cli.runtime.planner import make_plan
-from etl_cli.runtime.planning import Resolved, resolve, shards_of, sink_of
+from etl_cli.runtime.planning import Resolved, declared_of, params_of_runs, resolve, shards_of, sink_of
+from etl_cli.runtime.request import EVERYTHING
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, translate
 from etl_cli.runtime.source.catalogue import Catalogue, read_catalogue
 from etl_cli.runtime.source.connect import Shard, connect_arrow, connect_odbc
@@ -51,7 +52,10 @@ def check(directory: Path) -> list[Finding]:
         config = load_config(directory)
     except EtlError as error:
         return [Finding("configuration", "problem", str(error))]
-    findings = [*_configuration(config), *_service(config, directory), *_system(config)]
+    findings = [*_configuration(config), *_service(config, directory)]
+    if not config.tables:
+        return [*findings, *_sink_and_tables(config, [])]
+    findings += _system(config)
     if any(f.status == "problem" and f.area == "driver" for f in findings):
         return findings
     catalogues, of_shards = _shards(config)
@@ -63,8 +67,20 @@ def _configuration(config: Config) -> Iterator[Finding]:
         "configuration", "ok", f"{config.name}: {len(config.tables)} table entries, {len(config.source.shards)} shards"
     )
     yield from (Finding("configuration", "problem", text) for text in refused(config))
-    if not config.tables:
+    if config.tables:
+        return
+    try:
+        declared = declared_of(config)
+    except EtlError as error:
+        yield Finding("program", "problem", str(error))
+        return
+    if not declared.steps:
         yield Finding("configuration", "problem", "tables: none are named: add some, e.g. - source: dbo.orders")
+        return
+    problems = declared.problems([], params_of_runs(config, EVERYTHING))
+    yield from (Finding("program", "problem", text) for text in problems)
+    if not problems:
+        yield Finding("program", "ok", f"steps: {', '.join(node.name for node in declared.graph().nodes)}")
 
 
 def _service(config: Config, directory: Path) -> Iterator[Finding]:

@@ -11,18 +11,15 @@ from dataclasses import replace
 
 import psycopg
 
-from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import EtlError, InvalidError
 from etl_cli.runtime.events import Done, Failed
 from etl_cli.runtime.job import Job
-from etl_cli.runtime.ledger.ledger import Ledger, PastTask, TaskId
+from etl_cli.runtime.ledger.ledger import TaskId
 from etl_cli.runtime.outcome import TableOutcome
-from etl_cli.runtime.planning import Marks, Resolved, ResolvedTable, shards_of, sink_of
-from etl_cli.runtime.program.hooks import Hooks
-from etl_cli.runtime.progress import Moved, Progress, TaskProgress
+from etl_cli.runtime.planning import ResolvedTable, shards_of, sink_of
+from etl_cli.runtime.progress import Moved, TaskProgress
 from etl_cli.runtime.recorder import Recorder
-from etl_cli.runtime.request import Request
-from etl_cli.runtime.run_facts import RunFacts
+from etl_cli.runtime.run_context import RunContext
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, translate
 from etl_cli.runtime.source.bounds import Bounds
 from etl_cli.runtime.source.connect import Shard, connect_odbc
@@ -35,29 +32,17 @@ from etl_cli.runtime.workers import Pool
 class Copying:
     """The tables of one run; `copy` may be called for some of them at a time, one call after the other."""
 
-    def __init__(
-        self,
-        config: Config,
-        request: Request,
-        resolved: Resolved,
-        ledger: Ledger,
-        connection: SinkConnection,
-        progress: Progress,
-        facts: RunFacts,
-        past: Mapping[tuple[str, str], PastTask],
-        marks: Marks,
-        hooks: Hooks,
-    ) -> None:
-        self._config = config
-        self._request = request
-        self._resolved = resolved
-        self._ledger = ledger
-        self._connection = connection
-        self._progress = progress
-        self._facts = facts
-        self._past = past
-        self._marks = marks
-        self._recorder = Recorder(ledger, progress, hooks)
+    def __init__(self, context: RunContext) -> None:
+        self._config = context.config
+        self._request = context.request
+        self._resolved = context.resolved
+        self._ledger = context.ledger
+        self._connection = context.connection
+        self._progress = context.progress
+        self._facts = context.facts
+        self._past = context.past
+        self._marks = context.marks
+        self._recorder = Recorder(context.ledger, context.progress, context.hooks)
         self._tables: list[TableRun] = []
         self._done: list[TableRun] = []
         self._phase_began = time.monotonic()
@@ -92,7 +77,10 @@ class Copying:
 
     def outcomes(self) -> list[TableOutcome]:
         """How each table ended."""
-        return [TableOutcome(t.plan, t.published, t.notes, self._merged(t)) for t in self._done]
+        return [
+            TableOutcome(t.plan.source, t.plan.target, t.plan.mode, t.published, t.notes, self._merged(t))
+            for t in self._done
+        ]
 
     def tidy(self) -> None:
         """Remove what was loaded beside targets and is needed no more."""
@@ -205,17 +193,17 @@ class Copying:
                 self._phase_ends("start")
                 self._progress.enter("copying")
             self._recorder.tell(event)
-            table = tables[event.job.plan.source]
+            table = tables[event.job.task.source_table]
             if isinstance(event, Failed | Done):
                 table.stream_ended()
             if isinstance(event, Failed):
-                table.tasks[event.job.shard.name].failed = True
+                table.tasks[event.job.task.shard].failed = True
                 if self._config.error_handling.on_shard_failure == "fail":
                     pool.cancel()
                 elif not event.cancelled:
                     pool.cancel(event.job.task)
             if isinstance(event, Done):
-                task = table.stream_done(event.job.shard.name, event.job.stream, event.result)
+                task = table.stream_done(event.job.task.shard, event.job.stream, event.result)
                 if task is not None and not task.failed:
                     self._ended(table, task)
             if isinstance(event, Failed | Done) and self._can_be_applied(table, pool):

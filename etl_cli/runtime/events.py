@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from etl_cli.runtime.errors import EtlError
-from etl_cli.runtime.job import CancelledError, Job, Result
+from etl_cli.runtime.job import CancelledError, Result, Work
 from etl_cli.runtime.progress import Moved
 
 
@@ -13,14 +13,14 @@ from etl_cli.runtime.progress import Moved
 class Started:
     """A worker has taken up a job."""
 
-    job: Job
+    job: Work
 
 
 @dataclass(frozen=True)
 class Expected:
     """The source has counted."""
 
-    job: Job
+    job: Work
     rows: int
 
 
@@ -28,7 +28,7 @@ class Expected:
 class Progressed:
     """Another batch is on its way."""
 
-    job: Job
+    job: Work
     moved: Moved
 
 
@@ -36,16 +36,25 @@ class Progressed:
 class Retried:
     """A chunk has failed for a passing reason, and is tried again after so many seconds."""
 
-    job: Job
+    job: Work
     error: EtlError
     seconds: float
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """The program tells how far it is, in its own unit."""
+
+    job: Work
+    done: float
+    total: float | None
 
 
 @dataclass(frozen=True)
 class Said:
     """Something for the run's log."""
 
-    job: Job
+    job: Work
     text: str
 
 
@@ -53,7 +62,7 @@ class Said:
 class Done:
     """A stream has read and loaded all of its window."""
 
-    job: Job
+    job: Work
     result: Result
 
 
@@ -61,7 +70,7 @@ class Done:
 class Failed:
     """A stream has failed, or was cancelled."""
 
-    job: Job
+    job: Work
     error: EtlError
 
     @property
@@ -70,4 +79,4 @@ class Failed:
         return isinstance(self.error, CancelledError)
 
 
-Event = Started | Expected | Progressed | Retried | Said | Done | Failed
+Event = Started | Expected | Progressed | Retried | Advanced | Said | Done | Failed

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.ledger.ledger import TaskId
@@ -18,6 +19,9 @@ from etl_cli.runtime.sink.connect import Sink
 from etl_cli.runtime.sink.destination import Destination
 from etl_cli.runtime.source.connect import Shard
 from etl_cli.runtime.window import ALL_ROWS, Window
+
+if TYPE_CHECKING:
+    from etl_cli.runtime.kept import Connections
 
 SNAPSHOT = "snapshot"
 READ_COMMITTED = "read committed"
@@ -35,6 +39,21 @@ class WatermarkMove:
     cursor: str
     scope: str
     before: tuple[str, ...] | None
+
+
+class Work(Protocol):
+    """What a worker is given: a stream of a table, or a member of an own source."""
+
+    @property
+    def task(self) -> TaskId:
+        """Whose work it is."""
+
+    @property
+    def stream(self) -> int:
+        """Its number within the task."""
+
+    def work(self, watcher: Watcher, connections: Connections) -> Result:
+        """Do it, in a worker. Raises EtlError."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +74,12 @@ class Job:
     max_rows_per_s: float | None = None
     program: Path | None = None
     """The directory of the etl.py that changes the rows or hears of batches; None = it does neither."""
+
+    def work(self, watcher: Watcher, connections: Connections) -> Result:
+        """Copy the stream. Arrow is imported here, in the worker."""
+        from etl_cli.runtime.stream import copy_stream
+
+        return copy_stream(self, watcher, connections)
 
 
 @dataclass(frozen=True)
@@ -83,6 +108,9 @@ class Watcher:
 
     def said(self, text: str) -> None:
         """Something for the run's log."""
+
+    def advanced(self, done: float, total: float | None) -> None:
+        """The program tells how far it is, in its own unit."""
 
     def is_cancelled(self) -> bool:
         """Whether the stream should stop; asked between batches."""

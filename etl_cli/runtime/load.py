@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import psycopg
 import pyarrow as pa
@@ -27,7 +28,7 @@ Encoding = Callable[[], AbstractContextManager[None]]
 Settled = Callable[[SinkConnection, str | None], None]
 
 
-class _Writer:
+class ChunkWriter:
     """Sends batches in one COPY; any bad row fails the chunk."""
 
     def __init__(
@@ -45,6 +46,8 @@ class _Writer:
         self.counts = Counts()
         self.last_key: str | None = None
         self.rejects: list[Reject] = []
+        self.written: dict[str, Any] = {}
+        """By own writer of etl.py: what it gave back, which the chunk's ledger row keeps."""
 
     @property
     def held(self) -> Held:
@@ -99,7 +102,7 @@ class _Writer:
         self.bytes += len(data)
 
 
-class _RejectingWriter(_Writer):
+class _RejectingWriter(ChunkWriter):
     """Sends each batch in a COPY and a savepoint of its own, and halves it until a bad row stands alone."""
 
     def end(self) -> None:
@@ -141,6 +144,16 @@ class _RejectingWriter(_Writer):
         self.bytes += len(data)
 
 
+class _CountingWriter(ChunkWriter):
+    """Sends nothing: the rows go to own writers of etl.py alone, and are counted."""
+
+    def end(self) -> None:
+        """Nothing was sent."""
+
+    def _send(self, batch: pa.RecordBatch) -> None:
+        self.rows += batch.num_rows
+
+
 class ChunkLoader:
     """Loads the chunks of one stream to their destination, over a connection of its own."""
 
@@ -166,7 +179,7 @@ class ChunkLoader:
             connection.execute("SET synchronous_commit = off")
 
     @contextmanager
-    def chunk(self, chunk: ChunkId, attempt: int, settled: Settled | None = None) -> Iterator[_Writer]:
+    def chunk(self, chunk: ChunkId, attempt: int, settled: Settled | None = None) -> Iterator[ChunkWriter]:
         """A transaction that commits the chunk when the block ends, and nothing if it fails.
 
         `settled` is called within it once the rows are at their place, with the chunk's last key. Raises
@@ -188,7 +201,7 @@ class ChunkLoader:
             record_srids(connection, plan, self._destination.table, self._encoder.findings.srids)
             if settled is not None:
                 settled(connection, writer.last_key)
-            complete_chunk(connection, chunk, attempt, writer.last_key, writer.held, sums)
+            complete_chunk(connection, chunk, attempt, writer.last_key, writer.held, sums, writer.written)
 
     def _sums(self) -> Sums | None:
         """The checksums of what was copied into the staging table; those of a shadow are taken when it is full."""
@@ -197,8 +210,10 @@ class ChunkLoader:
         row = self._connection.execute(sql.SQL(select_sink(self._plan, self._destination.quoted))).fetchone()
         return as_sums(self._plan, row) if row else None
 
-    def _writer(self) -> _Writer:
-        kind = _RejectingWriter if self._plan.on_bad_row == "reject" else _Writer
+    def _writer(self) -> ChunkWriter:
+        if self._destination.how == "none":
+            return _CountingWriter(self._plan, self._connection, "", self._encoder, self._encoding)
+        kind = _RejectingWriter if self._plan.on_bad_row == "reject" else ChunkWriter
         return kind(self._plan, self._connection, self._statement, self._encoder, self._encoding)
 
     def _refuse_too_many(self, chunk: ChunkId, rejects: list[Reject]) -> None:
@@ -207,7 +222,7 @@ class ChunkLoader:
         total = record_rejects(self._connection, chunk.task, rejects)
         if total > self._plan.max_rejects:
             raise DataError(
-                f"{self._plan.source} of {chunk.task.shard}: {total} bad rows, max_rejects is "
+                f"{chunk.task.label}: {total} bad rows, max_rejects is "
                 f"{self._plan.max_rejects}; the last: {rejects[-1]}",
                 "correct the rows, or raise max_rejects",
             )

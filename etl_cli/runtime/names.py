@@ -46,3 +46,8 @@ def with_suffix(name: str, suffix: str) -> str:
     """`name` + `suffix` within 63 bytes, the name giving way."""
     room = POSTGRES_NAME_BYTES - len(suffix.encode("utf-8"))
     return name.encode("utf-8")[:room].decode("utf-8", errors="ignore") + suffix
+
+
+def placed(table: str, shard: str) -> str:
+    """A table and where it is, for messages: `dbo.orders of shard1`; alone where there is no shard to name."""
+    return f"{table} of {shard}" if shard else table

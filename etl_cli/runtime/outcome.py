@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.ledger.ledger import RunTotals
-from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.progress import Moved, Progress
 from etl_cli.runtime.sink.publish import Published
 
@@ -15,7 +14,9 @@ from etl_cli.runtime.sink.publish import Published
 class TableOutcome:
     """How one table ended."""
 
-    plan: TablePlan
+    source: str
+    target: str
+    mode: str
     published: Published | None = None
     notes: list[str] = field(default_factory=list)
     moved: Moved | None = None

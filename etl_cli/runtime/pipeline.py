@@ -5,13 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 if TYPE_CHECKING:
     from etl_cli.runtime.config import Config
     from etl_cli.runtime.program.declared import Declared, Frame, Kind
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class _Load:
+    """On the class it makes a pipeline of the file of its etl.py, on a pipeline it declares an own writer."""
+
+    @overload
+    def __get__(self, pipeline: None, owner: type[Pipeline]) -> Callable[[str], Pipeline]: ...
+
+    @overload
+    def __get__(self, pipeline: Pipeline, owner: type[Pipeline]) -> Callable[[str], Callable[[F], F]]: ...
+
+    def __get__(self, pipeline: Pipeline | None, owner: type[Pipeline]) -> Any:
+        return owner.of_file if pipeline is None else pipeline.writer
 
 
 class Pipeline:
@@ -27,8 +40,11 @@ class Pipeline:
 
         return Declared()
 
+    load = _Load()
+    """`Pipeline.load(__file__)` makes one; `@pipeline.load("orders")` declares an own writer."""
+
     @classmethod
-    def load(cls, file: str) -> Pipeline:
+    def of_file(cls, file: str) -> Pipeline:
         """The pipeline whose etl.py is `file`; nothing is read before it is needed."""
         return cls(Path(file).resolve().parent)
 
@@ -72,6 +88,100 @@ class Pipeline:
         from etl_cli.runtime.program.declared import Change
 
         self.declared.add(Change("model", table, getattr(model, "__name__", "model"), lambda row: row, model=model))
+
+    def extract(
+        self,
+        name: str,
+        *,
+        key: str | Sequence[str] = (),
+        mode: str = "upsert",
+        cursor: str | None = None,
+        target: str | None = None,
+        columns: Mapping[str, str] | None = None,
+        model: Any = None,
+        fan_out: Any = None,
+        at_once: int = 4,
+        member_column: str | None = None,
+        pages: int | None = None,
+        batches: int = 1,
+        attempts: int = 5,
+        delay: str | float = "1s",
+        factor: float = 2.0,
+        limit: str | float = "1m",
+        after: Sequence[str] = (),
+        timeout: str | float | None = None,
+        schema: str = "evolve",
+        on_bad_row: str = "fail",
+        max_rejects: int = 0,
+        soft_delete: bool = False,
+        track_changes: bool = False,
+        lineage: bool = False,
+        allow_empty: bool = False,
+        nul_characters: str = "fail",
+        to_sink: bool = True,
+    ) -> Callable[[F], F]:
+        """Load what a generator yields into the table `name` (or `target`), as a step of each run.
+
+        It yields rows as dicts, lists of dicts, pydantic objects or Arrow batches, or `(rows, position)`: what JSON
+        holds, recorded with the rows in one transaction. It is given by name what it takes of `watermark` (where the
+        last complete run came to: the highest value of `cursor`, without one the last position), `position` (that of
+        the last recorded batch, where another try or a resumption goes on), `member`, `run`, steps and parameters.
+
+        `pages` yields make a batch, `batches` a transaction. A try that fails is followed by another after `delay`,
+        `delay * factor`, ... seconds, at most `limit`, until `attempts` in a row have recorded nothing. `fan_out` (a
+        list, a mapping, a function, or a step's name, for its result) runs it once for each member, `at_once` of them
+        at a time, each with a watermark and retries of its own.
+        """
+
+        def declare(function: F) -> F:
+            from etl_cli.runtime.program.sources import retries_of, source_of
+
+            source = source_of(
+                function,
+                name,
+                key=key,
+                mode=mode,
+                cursor=cursor,
+                target=target,
+                columns=columns,
+                model=model,
+                fan_out=fan_out,
+                at_once=at_once,
+                member_column=member_column,
+                pages=pages,
+                batches=batches,
+                retries=retries_of(name, attempts, delay, factor, limit),
+                schema=schema,
+                on_bad_row=on_bad_row,
+                max_rejects=max_rejects,
+                soft_delete=soft_delete,
+                track_changes=track_changes,
+                lineage=lineage,
+                allow_empty=allow_empty,
+                nul_characters=nul_characters,
+                to_sink=to_sink,
+            )
+            self.declared.add_source(source, after=after, timeout=timeout)
+            return function
+
+        return declare
+
+    def writer(self, table: str) -> Callable[[F], F]:
+        """Give the batches of a table or of an own source to a function as well, after the changes of its rows.
+
+        It is given by name what it takes of `batch` (Arrow), `last` (what it gave back for the last batch that is
+        recorded, None at the beginning of a run), `part` (a text of its own for each shard, stream or member),
+        `table`, `member` and `run_id`. What it gives back, as a file's length, is recorded with the rows: whatever it
+        wrote after that, it writes again.
+        """
+
+        def declare(function: F) -> F:
+            from etl_cli.runtime.program.sources import writer_of
+
+            self.declared.writers.append(writer_of(function, table))
+            return function
+
+        return declare
 
     def step(
         self,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import pyodbc
 
@@ -17,7 +18,7 @@ from etl_cli.runtime.names import quote_sink, quote_text
 from etl_cli.runtime.pending import refused
 from etl_cli.runtime.plan import Plan, TablePlan
 from etl_cli.runtime.planner import make_plan
-from etl_cli.runtime.program.declared import Change
+from etl_cli.runtime.program.declared import Change, Declared
 from etl_cli.runtime.program.importing import declared_in
 from etl_cli.runtime.request import EVERYTHING, Request
 from etl_cli.runtime.sink.apply import Apply, decide
@@ -125,20 +126,26 @@ def resolve(
     return Resolved(config.name, plan.shards, tuple(tables), tuple(catalogues), problems, notes)
 
 
+def declared_of(config: Config) -> Declared:
+    """What the pipeline's etl.py declares; nothing for a configuration that was made in a program.
+
+    Raises ConfigError where it cannot be imported.
+    """
+    declared = declared_in(config.directory) if config.directory is not None else Declared()
+    return replace(declared, has_tables=bool(config.tables))
+
+
 def with_changes(config: Config, plan: Plan, problems: list[str], request: Request = EVERYTHING) -> Plan:
     """The tables as etl.py makes them; what cannot be is a problem."""
     if config.directory is None:
         return plan
     try:
-        declared = declared_in(config.directory)
+        declared = declared_of(config)
     except EtlError as error:
         problems.append(str(error))
         return plan
     if not request.tables:
-        entries = [] if config.schedule is None or isinstance(config.schedule, str) else config.schedule
-        given = {**config.params, **request.params}
-        params = [{**given, **entry.params} for entry in entries] or [given]
-        problems += declared.problems([table.source for table in plan.tables], params)
+        problems += declared.problems([table.source for table in plan.tables], params_of_runs(config, request))
     tables = []
     for table in plan.tables:
         changes = declared.of_table(table.source)
@@ -147,6 +154,13 @@ def with_changes(config: Config, plan: Plan, problems: list[str], request: Reque
         except EtlError as error:
             problems.append(str(error))
     return replace(plan, tables=tuple(tables))
+
+
+def params_of_runs(config: Config, request: Request) -> list[dict[str, Any]]:
+    """The parameters of each kind of run that there is: the schedule's entries may give other ones."""
+    entries = [] if config.schedule is None or isinstance(config.schedule, str) else config.schedule
+    given = {**config.params, **request.params}
+    return [{**given, **entry.params} for entry in entries] or [given]
 
 
 def changed_by(changes: Sequence[Change], table: TablePlan) -> TablePlan:
@@ -247,6 +261,14 @@ def resolve_or_refuse(
 
     Raises EtlError with every problem in its text.
     """
+    if not config.tables:
+        declared = declared_of(config)
+        if not declared.steps:
+            raise PlanError("no tables are configured", "name some under `tables` in config.yaml")
+        problems = declared.problems([], params_of_runs(config, request))
+        if problems:
+            raise _refusal(problems)
+        return Resolved(config.name, (), (), ()), []
     catalogues, errors = read_catalogues(shards_of(config))
     if errors and (config.error_handling.on_shard_failure == "fail" or not catalogues):
         raise errors[0] if len(errors) == 1 else SourceError(_listed([str(error) for error in errors]))

@@ -48,6 +48,9 @@ class TaskProgress:
     counted: Mapping[int, int] = field(default_factory=dict)
     started: float | None = None
     ended: float | None = None
+    done: float | None = None
+    """How far the program of an own source says that it is, of `total`, in its own unit."""
+    total: float | None = None
 
     @property
     def moved(self) -> Moved:
@@ -67,10 +70,15 @@ class TaskProgress:
         """Share done, 0 to 1, where the number of rows is known."""
         if self.state in ("loaded", "applied"):
             return 1.0
+        if self.done is not None and self.total:
+            return min(1.0, self.done / self.total)
         return min(1.0, self.moved.rows_read / self.expected) if self.expected else None
 
     def seconds_left(self, now: float) -> float | None:
         """An estimate of the time left."""
+        share = self.share()
+        if self.expected is None and share:
+            return self.seconds(now) * (1 - share) / share
         speed = self.rows_per_s(now)
         if self.expected is None or speed == 0:
             return None
@@ -157,6 +165,10 @@ class Progress:
         task = self.tasks[table, shard]
         counted = {**task.counted, stream: rows}
         self._change(table, shard, counted=counted, expected=sum(counted.values()))
+
+    def advanced(self, table: str, shard: str, done: float, total: float | None) -> None:
+        """The program of an own source tells how far it is."""
+        self._change(table, shard, done=done, total=total)
 
     def moved(self, table: str, shard: str, moved: Moved, stream: int = 0) -> None:
         """A stream of the task has moved on: `moved` is what it has moved in all."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from etl_cli.runtime.errors import EtlError, InvalidError
-from etl_cli.runtime.events import Done, Event, Expected, Failed, Progressed, Retried, Said, Started
-from etl_cli.runtime.ledger.ledger import Ledger
+from etl_cli.runtime.events import Advanced, Done, Event, Expected, Failed, Progressed, Retried, Said, Started
+from etl_cli.runtime.ledger.ledger import Ledger, TaskEnd, TaskId
 from etl_cli.runtime.program.hooks import Hooks
-from etl_cli.runtime.progress import Progress
+from etl_cli.runtime.progress import Progress, TaskState
 from etl_cli.runtime.table_run import TableRun
 from etl_cli.runtime.task_run import TaskRun
 
@@ -24,7 +24,7 @@ class Recorder:
 
     def tell(self, event: Event) -> None:
         """Record an event, but the end of a stream, which is `ended`."""
-        table, shard, stream = event.job.plan.source, event.job.shard.name, event.job.stream
+        table, shard, stream = event.job.task.source_table, event.job.task.shard, event.job.stream
         if isinstance(event, Started):
             if (table, shard) not in self._begun:
                 self._begun.add((table, shard))
@@ -36,9 +36,13 @@ class Recorder:
         elif isinstance(event, Progressed):
             self._progress.moved(table, shard, event.moved, stream)
         elif isinstance(event, Retried):
-            told = f"{table} of {shard}: {event.error}; another try in {event.seconds:.1f} s"
+            label, error = event.job.task.label, str(event.error)
+            named = error if error.startswith(f"{label}: ") else f"{label}: {error}"
+            told = f"{named}; another try in {event.seconds:.1f} s"
             self._progress.tell(told, table, shard)
             self._hooks.call("on_retry", table=table, shard=shard, seconds=event.seconds, error=str(event.error))
+        elif isinstance(event, Advanced):
+            self._progress.advanced(table, shard, event.done, event.total)
         elif isinstance(event, Said):
             self._progress.tell(event.text, table, shard)
         elif isinstance(event, Failed):
@@ -49,15 +53,20 @@ class Recorder:
     def ended(self, table: TableRun, task: TaskRun) -> None:
         """A task has ended well: all its streams have."""
         end = task.end()
-        self._ledger.task_loaded(task.id, end, visible=not table.is_shadowed)
-        task.state = "loaded" if table.is_shadowed else "applied"
-        self._progress.state(table.plan.source, task.id.shard, "loaded" if table.is_shadowed else "applied")
+        task.state = self.task_ended(task.id, end, visible=not table.is_shadowed)
         for note in end.notes:
             table.say(note, task.id.shard)
-        self._table_ended(table.plan.source, task.id.shard, task.state)
+
+    def task_ended(self, task: TaskId, end: TaskEnd, *, visible: bool) -> TaskState:
+        """All rows of a task are in the sink; the state that it has now."""
+        self._ledger.task_loaded(task, end, visible=visible)
+        state: TaskState = "applied" if visible else "loaded"
+        self._progress.state(task.source_table, task.shard, state)
+        self._table_ended(task.source_table, task.shard, state)
+        return state
 
     def _failed(self, event: Failed) -> None:
-        table, shard = event.job.plan.source, event.job.shard.name
+        table, shard = event.job.task.source_table, event.job.task.shard
         if not event.cancelled:
             self.errors.append(event.error)
             self._failed_tasks.add((table, shard))

@@ -31,6 +31,8 @@ class Request:
     """Parameters of the run, above those of config.yaml."""
     steps: Sequence[str] = ()
     """Only these steps of the graph; () = all."""
+    members: Sequence[str] = ()
+    """Only these members of own sources; () = all."""
     rerun_of: int | None = None
     from_step: str | None = None
     """With `rerun_of`: this step and those after it run again, with the stored results of the others."""
@@ -40,7 +42,7 @@ class Request:
     @property
     def is_partial(self) -> bool:
         """Whether not all of the pipeline is run: such a run is never resumed."""
-        return bool(self.tables or self.shards or self.full or self.where or self.steps)
+        return bool(self.tables or self.shards or self.full or self.where or self.steps or self.members)
 
     def refuse_contradictions(self) -> None:
         """Raise UsageError for options that exclude each other, and for an empty condition."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from etl_cli.runtime.plan import TablePlan
+
 
 @dataclass(frozen=True)
 class RunFacts:
@@ -24,6 +26,12 @@ class RunFacts:
     """The pipeline's directory, where the workers find its etl.py."""
     hears_batches: bool = False
     """Whether etl.py has hooks for batches."""
+    written: frozenset[str] = frozenset()
+    """The tables whose rows own writers of etl.py take as well."""
+
+    def is_programmed(self, plan: TablePlan) -> bool:
+        """Whether the workers that copy a table need its etl.py."""
+        return bool(plan.reads) or self.hears_batches or plan.source in self.written
 
     @property
     def application(self) -> str:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import psycopg
 
 from etl_cli.runtime.errors import EtlError, UsageError
 from etl_cli.runtime.ledger.steps import PastStep, add_steps, past_steps, step_began, step_ended
-from etl_cli.runtime.program.declared import Declared, Step
+from etl_cli.runtime.program.declared import Step
 from etl_cli.runtime.program.graph import DONE, State, Walk
-from etl_cli.runtime.program.hooks import Hooks
-from etl_cli.runtime.program.runner import StepEnd, StepRunner
-from etl_cli.runtime.progress import Progress
+from etl_cli.runtime.program.runner import Heard, Runner, StepEnd
+from etl_cli.runtime.run_context import RunContext
 from etl_cli.runtime.sink.connect import SinkConnection
 
 
@@ -25,34 +23,32 @@ class StepError(EtlError):
 
 
 class Steps:
-    """The steps of one run. `copy` copies the tables of a copy step, `stop_copy` ends that from another thread."""
+    """The steps of one run.
+
+    `copy` copies the tables of a copy step, `stop_copy` ends that from another thread, `runner` makes what runs any
+    other step.
+    """
 
     def __init__(
         self,
-        directory: Path,
-        declared: Declared,
+        context: RunContext,
         connection: SinkConnection,
-        progress: Progress,
-        run_id: int,
-        params: Mapping[str, Any],
-        *,
-        fail_fast: bool,
-        at_once: int,
-        only: Sequence[str] = (),
-        hooks: Hooks,
+        runner: Callable[[Step, Heard], Runner],
         copy: Callable[[Step], bool],
         stop_copy: Callable[[], None],
     ) -> None:
-        self._directory = directory
+        config, declared = context.config, context.declared
         self._connection = connection
-        self._progress = progress
-        self._run_id = run_id
-        self._params = params
-        self._hooks = hooks
+        self._progress = context.progress
+        self._run_id = context.facts.run_id
+        self._params = {**config.params, **context.ledger.params_of(self._run_id)}
+        self._hooks = context.hooks
+        self._runner = runner
         self._copy = copy
         self._stop_copy = stop_copy
         self._steps = {step.name: step for step in declared.all_steps()}
         graph = declared.graph()
+        only, run_id = context.request.steps, self._run_id
         add_steps(connection, run_id, [node.name for node in graph.nodes])
         unknown = [name for name in only if name not in self._steps]
         if unknown:
@@ -61,9 +57,9 @@ class Steps:
             step_ended(connection, run_id, name, "skipped", tries=0)
         past = past_steps(connection, run_id)
         self._results = {name: step.result for name, step in past.items() if step.state == "succeeded"}
-        self._walk = Walk(graph, fail_fast, at_once, _done(past))
+        self._walk = Walk(graph, config.fail_fast, config.parallelism.steps, _done(past))
         self._copies: list[str] = []
-        self._runners: dict[str, StepRunner] = {}
+        self._runners: dict[str, Runner] = {}
         self._changed = threading.Condition()
         self.errors: list[EtlError] = []
 
@@ -110,10 +106,10 @@ class Steps:
                 self._copies.append(name)
                 self._changed.notify_all()
             else:
-                runner = self._runners[name] = StepRunner(self._directory, self._steps[name], self._hearing(name))
+                runner = self._runners[name] = self._runner(self._steps[name], self._hearing(name))
                 self._threads.submit(self._run_step, name, runner)
 
-    def _run_step(self, name: str, runner: StepRunner) -> None:
+    def _run_step(self, name: str, runner: Runner) -> None:
         with self._changed:
             task = {
                 "step": name,
@@ -167,7 +163,7 @@ class Steps:
         for runner in runners:
             runner.cancel()
 
-    def _hearing(self, name: str) -> Callable[[Mapping[str, Any]], None]:
+    def _hearing(self, name: str) -> Heard:
         def hear(told: Mapping[str, Any]) -> None:
             if "said" in told:
                 self._progress.tell(f"{name}: {told['said']}", level=told.get("level", "info"))

@@ -27,6 +27,7 @@ from etl_cli.runtime.kept import Connections
 from etl_cli.runtime.ledger.chunks import ChunkId, Committed, Held, committed
 from etl_cli.runtime.load import ChunkLoader
 from etl_cli.runtime.load import is_transient as is_transient_in_sink
+from etl_cli.runtime.own.writers import Writers
 from etl_cli.runtime.patience import patience
 from etl_cli.runtime.program.hooks import BATCH_HOOKS, Hook, Hooks
 from etl_cli.runtime.program.importing import declared_in
@@ -95,6 +96,7 @@ class _Stream:
         self._plan = job.plan.reading
         self._passage = _passage_of(job)
         self._hooks = _hooks_of(job, watcher)
+        self._writers = _writers_of(job)
         self._watcher = watcher
         self._connections = connections
         self._surrogates = SurrogateCheck(job.shard, job.plan)
@@ -179,6 +181,7 @@ class _Stream:
             return None  # without a key there is one chunk, and it is there
         if so_far.chunks:
             self._watermark.find(sink)
+        self._writers.begin(so_far.written)
         self._parts = max(self._parts, 1 if so_far.chunks else 0) + 1
         cursor = self._open.enter_context(open_cursor(self._connections.source, job.shard, self._plan, job.isolation))
         before = self._ask(cursor)
@@ -215,6 +218,7 @@ class _Stream:
                 sent, began = writer.bytes, time.perf_counter()
                 self._heard("on_batch", came.num_rows)
                 writer.add(came, self._last_key(batch), read=batch.num_rows, rejects=rejects)
+                writer.written = self._writers.write(came)
                 self._heard("on_write", came.num_rows, writer.bytes - sent, time.perf_counter() - began)
                 part.read += batch.num_rows
                 self._watcher.moved(self._stopwatch.moved(so_far.held + writer.held))
@@ -280,6 +284,13 @@ def _passage_of(job: Job) -> Passage | None:
     if job.program is None or not job.plan.reads:
         return None
     return Passage(job.program, job.plan, job.shard.name)
+
+
+def _writers_of(job: Job) -> Writers:
+    """The own writers of etl.py that take the table's rows."""
+    columns = [column.source for column in job.plan.columns]
+    declared = [] if job.program is None else declared_in(job.program).writers_of(job.plan.source)
+    return Writers(declared, job.task, job.stream, columns)
 
 
 def _hooks_of(job: Job, watcher: Watcher) -> Hooks | None:

@@ -115,7 +115,7 @@ class TableRun:
                     window=window,
                     watermark=self._watermarks.of_chunks(task),
                     max_rows_per_s=limit / self._facts.streams if limit else None,
-                    program=self._facts.program if self.plan.reads or self._facts.hears_batches else None,
+                    program=self._facts.program if self._facts.is_programmed(self.plan) else None,
                 )
 
     def stream_done(self, shard: str, stream: int, result: Result) -> TaskRun | None:

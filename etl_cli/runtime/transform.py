@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 from etl_cli.runtime import ewkb
 from etl_cli.runtime.errors import DataError
 from etl_cli.runtime.ledger.rejects import Reject
+from etl_cli.runtime.names import placed
 from etl_cli.runtime.plan import LINEAGE, ColumnPlan, TablePlan
 from etl_cli.runtime.source.scan import OPERATION, srid_of
 from etl_cli.runtime.type_map import base_type
@@ -200,7 +201,7 @@ def bad_row(
     reject = Reject(key_of(plan, batch, row), column.source, f"holds {what}")
     named = ", ".join(f"{name} = {value}" for name, value in reject.key.items())
     return BadRowError(
-        f"{plan.source} of {shard}: column {column.source} holds {what} in the row with "
+        f"{placed(plan.source, shard)}: column {column.source} holds {what} in the row with "
         f"{named or f'number {row + 1} of its batch'}, which Postgres cannot store",
         remedy,
         row,

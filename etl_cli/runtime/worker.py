@@ -1,7 +1,7 @@
 """A worker's own side: it takes jobs from a pipe, runs their streams, and tells what happens.
 
-What it sends: an int is the count of the source, Moved another batch, a pair of error and seconds another try, a
-text something for the log; Result or an error ends the job.
+What it sends: an int is the count of the source, Moved another batch, ("again", error, seconds) another try,
+("advanced", done, total) how far a program is, a text something for the log; Result or an error ends the job.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from contextlib import closing
 from multiprocessing.connection import Connection, wait
 
 from etl_cli.runtime.errors import EtlError
-from etl_cli.runtime.job import Job, Result, Watcher
+from etl_cli.runtime.job import Result, Watcher, Work
 from etl_cli.runtime.kept import Connections
 from etl_cli.runtime.progress import Moved
 
@@ -36,19 +36,15 @@ def work(pipe: Connection) -> None:
                 pipe.send(_outcome(job, pipe, connections))
 
 
-def _outcome(job: Job, pipe: Connection, connections: Connections) -> Result | EtlError:
-    from etl_cli.runtime.stream import copy_stream
-
+def _outcome(job: Work, pipe: Connection, connections: Connections) -> Result | EtlError:
     try:
-        return copy_stream(job, _PipeWatcher(pipe), connections)
+        return job.work(_PipeWatcher(pipe), connections)
     except EtlError as error:
         error.trace = traceback.format_exc()
         return error
     except Exception as error:
         told = " ".join(f"{type(error).__name__}: {error}".split())
-        fault = EtlError(
-            f"{job.plan.source} of {job.shard.name}: {told}", "this is a fault of etl-cli; --debug shows where"
-        )
+        fault = EtlError(f"{job.task.label}: {told}", "this is a fault of etl-cli; --debug shows where")
         fault.trace = traceback.format_exc()
         return fault
 
@@ -66,10 +62,13 @@ class _PipeWatcher(Watcher):
         self._pipe.send(moved)
 
     def retrying(self, error: EtlError, seconds: float) -> None:
-        self._pipe.send((error, seconds))
+        self._pipe.send(("again", error, seconds))
 
     def said(self, text: str) -> None:
         self._pipe.send(text)
+
+    def advanced(self, done: float, total: float | None) -> None:
+        self._pipe.send(("advanced", done, total))
 
     def is_cancelled(self) -> bool:
         return self._pipe.poll()

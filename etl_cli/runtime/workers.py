@@ -1,4 +1,4 @@
-"""Runs streams in processes of their own, one task after the other in each.
+"""Runs streams, and members of own sources, in processes of their own, one task after the other in each.
 
 A process for each stream, because the driver takes the interpreter's lock again for every 64 rows
 (for every row of a table with large objects), which streams in one process would wait for. The
@@ -23,13 +23,15 @@ from multiprocessing.context import ForkServerProcess
 from types import ModuleType
 
 from etl_cli.runtime.errors import SourceError
-from etl_cli.runtime.events import Done, Event, Expected, Failed, Progressed, Retried, Said, Started
-from etl_cli.runtime.job import CancelledError, Job, Result
+from etl_cli.runtime.events import Advanced, Done, Event, Expected, Failed, Progressed, Retried, Said, Started
+from etl_cli.runtime.job import CancelledError, Result, Work
 from etl_cli.runtime.ledger.ledger import TaskId
 from etl_cli.runtime.progress import Moved
 from etl_cli.runtime.worker import work
 
 _CLOSE_S = 5.0
+_STARTING = threading.Lock()
+"""Steps of a run start workers in threads of their own, and starting one takes the main module away for a moment."""
 
 PRELOADED = ["etl_cli.runtime.worker", "etl_cli.runtime.preload"]
 """What the server imports before it forks; the run's own process needs neither Arrow nor its reader."""
@@ -39,7 +41,7 @@ PRELOADED = ["etl_cli.runtime.worker", "etl_cli.runtime.preload"]
 class _Worker:
     process: ForkServerProcess
     pipe: Connection
-    job: Job | None = None
+    job: Work | None = None
     cancelled: bool = field(default=False)
     shard: str | None = None
     """To which it still has a connection."""
@@ -57,22 +59,29 @@ class Pool:
         self._workers: list[_Worker] = []
         self._cancelled_at: float | None = None
         self._left_out: set[TaskId] = set()
+        self._later: list[tuple[float, Work]] = []
+        """What is tried again, and when."""
 
-    def run(self, jobs: Sequence[Job]) -> Iterator[Event]:
-        """Run all jobs, in order as far as shards allow; yields what happens.
+    def run(self, jobs: Sequence[Work]) -> Iterator[Event]:
+        """Run all jobs, in order as far as shards allow; yields what happens. `again` adds one meanwhile.
 
         After `cancel`, jobs that have not begun are left out and those at work end with Failed.
         """
         waiting = deque(jobs)
         while True:
+            waiting += self._due()
             yield from self._dispatch(waiting)
             busy = [worker for worker in self._workers if worker.job is not None]
-            if not busy:
+            if not busy and not self._later:
                 return
             by_pipe: dict[object, _Worker] = {worker.pipe: worker for worker in busy}
-            for pipe in wait([worker.pipe for worker in busy], timeout=1.0):
+            for pipe in self._wait([worker.pipe for worker in busy]):
                 yield from self._received(by_pipe[pipe])
             self._kill_the_deaf()
+
+    def again(self, job: Work, seconds: float) -> None:
+        """Run a job, as one that has failed, once so many seconds have passed."""
+        self._later.append((time.monotonic() + seconds, job))
 
     def cancel(self, task: TaskId | None = None) -> None:
         """Ask every worker to stop at its next batch, or those of one task.
@@ -107,22 +116,35 @@ class Pool:
                 worker.process.join()
         self._workers = []
 
-    def _dispatch(self, waiting: deque[Job]) -> Iterator[Event]:
+    def _due(self) -> list[Work]:
+        now = time.monotonic()
+        if self._cancelled_at is not None:
+            self._later.clear()
+        due = [job for at, job in self._later if at <= now]
+        self._later = [(at, job) for at, job in self._later if at > now]
+        return due
+
+    def _wait(self, pipes: Sequence[Connection]) -> Sequence[object]:
+        """For what a worker tells, for what is due again, for a cancel; at most a second."""
+        until = [max(0.0, at - time.monotonic()) for at, _ in self._later]
+        return wait(pipes, timeout=min([1.0, *until]))
+
+    def _dispatch(self, waiting: deque[Work]) -> Iterator[Event]:
         if self._cancelled_at is not None:
             waiting.clear()
         for job in list(waiting):
             if job.task in self._left_out:
                 waiting.remove(job)
-                yield Failed(job, CancelledError(f"{job.plan.source} of {job.shard.name} was left out"))
+                yield Failed(job, CancelledError(f"{job.task.label} was left out"))
                 continue
-            at_work = [w.job.shard.name for w in self._workers if w.job is not None]
+            at_work = [w.job.task.shard for w in self._workers if w.job is not None]
             if len(at_work) >= self._size:
                 return
-            if at_work.count(job.shard.name) >= self._per_shard:
+            if at_work.count(job.task.shard) >= self._per_shard:
                 continue
             waiting.remove(job)
-            worker = self._idle(job.shard.name)
-            worker.job, worker.cancelled, worker.shard = job, False, job.shard.name
+            worker = self._idle(job.task.shard)
+            worker.job, worker.cancelled, worker.shard = job, False, job.task.shard
             worker.pipe.send(job)
             yield Started(job)
 
@@ -140,7 +162,7 @@ class Pool:
             return next((worker for worker in idle if worker.shard == shard), idle[0])
         ours, theirs = self._context.Pipe()
         process = self._context.Process(target=work, args=(theirs,), daemon=True, name="etl-stream")
-        with _no_main_module(), _interrupts_ignored():
+        with _STARTING, _no_main_module(), _interrupts_ignored():
             process.start()
         theirs.close()
         worker = _Worker(process, ours)
@@ -160,27 +182,28 @@ class Pool:
         elif isinstance(message, Moved):
             yield Progressed(job, message)
         elif isinstance(message, tuple):
-            yield Retried(job, *message)
+            what, *told = message
+            yield Advanced(job, *told) if what == "advanced" else Retried(job, *told)
         elif isinstance(message, str):
             yield Said(job, message)
         else:
             worker.job = None
             yield Done(job, message) if isinstance(message, Result) else Failed(job, message)
 
-    def _lost(self, worker: _Worker, job: Job) -> Failed:
+    def _lost(self, worker: _Worker, job: Work) -> Failed:
         """The worker died: a crash in a driver, or the out-of-memory killer."""
         worker.process.join()
         self._workers.remove(worker)
         if self._cancelled_at is not None:
-            return Failed(job, CancelledError(f"{job.plan.source} of {job.shard.name} was cancelled"))
+            return Failed(job, CancelledError(f"{job.task.label} was cancelled"))
         code = worker.process.exitcode or 0
         how = f"by signal {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
         return Failed(
             job,
             SourceError(
-                f"{job.plan.source} of {job.shard.name}: the reading process ended {how}",
+                f"{job.task.label}: the reading process ended {how}",
                 "its chunk was rolled back; look for the out-of-memory killer in `journalctl -k`, then run again",
-                shard=job.shard.name,
+                shard=job.task.shard,
             ),
         )
 

@@ -123,6 +123,10 @@ class SourceConfig(_Section):
         return shards
 
 
+NO_SOURCE = SourceConfig.model_construct(database="", shards=[])
+"""Of a pipeline that copies no tables: its etl.py has sources of its own."""
+
+
 class SinkConfig(_Section):
     """The Postgres database that is written."""
 
@@ -274,7 +278,7 @@ class Config(_Section):
     max_resumptions: Annotated[int, Field(ge=0)] = 20
     error_handling: ErrorHandling = ErrorHandling()
     connection: ConnectionRetries = ConnectionRetries()
-    source: SourceConfig
+    source: SourceConfig = NO_SOURCE
     sink: SinkConfig
     defaults: TableDefaults = TableDefaults()
     tables: list[TableConfig] = []
@@ -311,6 +315,12 @@ class Config(_Section):
         defaults = {key: value for key, value in (data.get("defaults") or {}).items() if key in known}
         merged = [{**defaults, **t} if isinstance(t, dict) else t for t in tables]
         return {**data, "tables": merged}
+
+    @model_validator(mode="after")
+    def _tables_have_a_source(self) -> Config:
+        if self.tables and not self.source.shards:
+            raise ValueError("tables are read from `source`, which is missing: name its shards")
+        return self
 
     @field_validator("id", mode="before")
     @classmethod

@@ -64,4 +64,4 @@ def _finished(task: TaskProgress, now: float) -> Told:
     seconds = task.seconds(now)
     figures = f"{count(task.moved.rows_read)} rows in {duration(seconds)}, {rate(task.rows_per_s(now))}"
     level: Level = "error" if task.state == "failed" else "info"
-    return Told(f"{task.table} {task.shard}: {task.state}, {figures}", task.table, task.shard, level)
+    return Told(f"{f'{task.table} {task.shard}'.strip()}: {task.state}, {figures}", task.table, task.shard, level)

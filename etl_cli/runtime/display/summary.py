@@ -78,8 +78,8 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "told": [told.text for told in outcome.progress.told],
         "tables": [
             {
-                "source": ended.plan.source,
-                "target": ended.plan.target,
+                "source": ended.source,
+                "target": ended.target,
                 "how": ended.published.how if ended.published else None,
                 "why": ended.published.why if ended.published else None,
                 "inserted": changes[0] if changes else None,
@@ -126,25 +126,27 @@ def _changes(ended: TableOutcome) -> tuple[int, int, int] | None:
 
 def _table_line(ended: TableOutcome) -> str:
     changes = _changes(ended)
+    if not ended.target:
+        return f"{ended.source}: given to own writers alone"
     if changes is None:
-        return f"{ended.plan.target}: {_HOW[ended.published.how] if ended.published else 'unchanged'}"
+        return f"{ended.target}: {_HOW[ended.published.how] if ended.published else 'unchanged'}"
     counts = ", ".join(
         f"{count(number)} {what}" for number, what in zip(changes, ("inserted", "updated", "deleted"), strict=True)
     )
-    how = f"{_HOW['difference']} ({ended.published.why})" if ended.published else f"mode {ended.plan.mode}"
-    return f"{ended.plan.target}: {how}: {counts}"
+    how = f"{_HOW['difference']} ({ended.published.why})" if ended.published else f"mode {ended.mode}"
+    return f"{ended.target}: {how}: {counts}"
 
 
 def _last_line(outcome: Outcome) -> str:
     seconds = outcome.seconds
-    took = seconds["copy"] + seconds["apply"]
+    took = seconds.get("steps") or seconds["copy"] + seconds["apply"]
     totals = outcome.totals
     speed = rate(totals.rows_loaded / took) if took > 0 else "-"
-    parts = {
-        "plan": seconds["plan"] + seconds.get("start", 0.0),
-        "copy": seconds["copy"],
-        "make visible": seconds["apply"],
-    }
+    parts = {"plan": seconds["plan"] + seconds.get("start", 0.0)}
+    if "steps" in seconds:
+        parts |= {"steps": seconds["steps"]}
+    else:
+        parts |= {"copy": seconds["copy"], "make visible": seconds["apply"]}
     phases = ", ".join(f"{name} {duration(value)}" for name, value in parts.items())
     moved = f"{count(totals.rows_loaded)} rows, {megabytes(totals.bytes)}, {speed}"
     return f"run {outcome.run_id} {outcome.state}: {moved} ({phases})"

@@ -56,6 +56,8 @@ class Committed:
     chunks: int = 0
     last_key: tuple[str, ...] = ()
     held: Held = field(default_factory=Held)
+    written: Mapping[str, Any] = field(default_factory=dict)
+    """By own writer: what it gave back last."""
 
 
 class ChunkTakenError(SinkError):
@@ -76,7 +78,7 @@ def begin_chunk(connection: SinkConnection, chunk: ChunkId, attempt: int) -> Non
         )
     except psycopg.errors.UniqueViolation as error:
         raise ChunkTakenError(
-            f"{chunk.task.source_table} of {chunk.task.shard}: another attempt has committed this chunk",
+            f"{chunk.task.label}: another attempt has committed this chunk",
             "nothing is lost; let the other attempt finish",
             sqlstate=error.sqlstate,
         ) from error
@@ -89,6 +91,7 @@ def complete_chunk(
     last_key: str | None,
     held: Held,
     checksums: Mapping[str, tuple[int, int]] | None = None,
+    written: Mapping[str, Any] | None = None,
 ) -> None:
     """Fill in what the chunk holds, just before its commit.
 
@@ -97,11 +100,12 @@ def complete_chunk(
     refuse_superseded(connection, chunk.task.run_id, attempt)
     connection.execute(
         "UPDATE etl.chunks SET last_key = %s, rows_read = %s, rows = %s, bytes = %s, rows_rejected = %s,"
-        " rows_inserted = %s, rows_updated = %s, rows_deleted = %s, checksums = %s, committed_at = clock_timestamp()"
+        " rows_inserted = %s, rows_updated = %s, rows_deleted = %s, checksums = %s, written = %s,"
+        " committed_at = clock_timestamp()"
         " WHERE (run_id, source_table, shard, stream, after_key) = (%s, %s, %s, %s, %s)",
         [last_key, held.rows_read, held.rows, held.bytes, held.rejected]
         + [held.counts.inserted, held.counts.updated, held.counts.deleted]
-        + [json.dumps(checksums) if checksums else None]
+        + [json.dumps(checksums) if checksums else None, json.dumps(written) if written else None]
         + [*_task(chunk.task), chunk.stream, chunk.after_key],
     )
 
@@ -128,13 +132,23 @@ def committed(connection: SinkConnection, task: TaskId, stream: int) -> Committe
         "SELECT count(*), (array_agg(last_key ORDER BY number DESC))[1], coalesce(sum(rows_read), 0)::bigint,"
         " coalesce(sum(rows), 0)::bigint, coalesce(sum(bytes), 0)::bigint, coalesce(sum(rows_rejected), 0)::bigint,"
         " coalesce(sum(rows_inserted), 0)::bigint, coalesce(sum(rows_updated), 0)::bigint,"
-        " coalesce(sum(rows_deleted), 0)::bigint"
+        " coalesce(sum(rows_deleted), 0)::bigint,"
+        " (array_agg(written ORDER BY number DESC) FILTER (WHERE written IS NOT NULL))[1]"
         " FROM etl.chunks WHERE (run_id, source_table, shard, stream) = (%s, %s, %s, %s)",
         [*_task(task), stream],
     ).fetchone()
     assert row is not None
-    chunks, last_key, read, rows, size, rejected, *counts = row
-    return Committed(chunks, tuple(json.loads(last_key or "[]")), Held(read, rows, size, rejected, Counts(*counts)))
+    chunks, last_key, read, rows, size, rejected, *counts, written = row
+    held = Held(read, rows, size, rejected, Counts(*counts))
+    return Committed(chunks, tuple(json.loads(last_key or "[]")), held, written or {})
+
+
+def forget_chunks(connection: SinkConnection, task: TaskId) -> None:
+    """Of a task whose rows are removed in the same transaction, because it begins anew."""
+    connection.execute(
+        "DELETE FROM etl.chunks WHERE (run_id, source_table, shard) = (%s, %s, %s)",
+        [task.run_id, task.source_table, task.shard],
+    )
 
 
 def checksums_of(connection: SinkConnection, task: TaskId, stream: int) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from etl_cli import __version__
 from etl_cli.runtime.errors import PlanError
 from etl_cli.runtime.ledger.heartbeat import hold
 from etl_cli.runtime.ledger.migrate import migrate
+from etl_cli.runtime.names import placed
 from etl_cli.runtime.progress import Moved
 from etl_cli.runtime.request import Request
 from etl_cli.runtime.sink.connect import SinkConnection
@@ -27,6 +28,11 @@ class TaskId:
     run_id: int
     source_table: str
     shard: str
+
+    @property
+    def label(self) -> str:
+        """For messages: `dbo.orders of shard1`; an own source without members stands alone."""
+        return placed(self.source_table, self.shard)
 
 
 @dataclass(frozen=True)

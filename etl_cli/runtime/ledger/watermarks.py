@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from etl_cli.runtime.errors import DataError
+from etl_cli.runtime.names import placed
 from etl_cli.runtime.sink.connect import SinkConnection
 
 CHANGES_CURSOR = "SYS_CHANGE_VERSION"
@@ -97,7 +98,7 @@ def move_watermark(
     ).rowcount
     if moved != 1:
         raise DataError(
-            f"{mark.source_table} of {mark.shard}: its watermark was moved by somebody else meanwhile",
+            f"{placed(mark.source_table, mark.shard)}: its watermark was moved by somebody else meanwhile",
             "nothing of this chunk was written; let one run work on a table at a time",
         )
 

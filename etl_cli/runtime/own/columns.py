@@ -39,8 +39,10 @@ class UnfitRowError(DataError):
 class Columns:
     """The columns of one source, as far as they are known; they only grow."""
 
-    def __init__(self, source: str, declared: Mapping[str, str]) -> None:
+    def __init__(self, source: str, declared: Mapping[str, str], there: Mapping[str, str] | None = None) -> None:
         self._source = source
+        self._there = there or {}
+        """Types of the target's columns by their names in the sink."""
         self.types: dict[str, str] = dict(declared)
         """Postgres type by name, in the order of the columns."""
 
@@ -61,11 +63,18 @@ class Columns:
         arrays = [self._array(name, [row.get(name) for row in given]) for name in self.types]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
+    def kind(self, name: str) -> str | None:
+        """The type of a column, known or to be; None where nothing tells yet."""
+        return self.types.get(name) or self._there.get(name) or self._there.get(name.lower())
+
     def _told_by(self, name: str, values: Sequence[Any]) -> str | None:
-        """The type that values tell; None where all of them are NULL."""
+        """The type that the target or the values tell; None where all of them are NULL."""
         there = [value for value in values if value is not None]
         if not there:
             return None
+        kind = self.kind(name)
+        if kind is not None:
+            return kind
         kinds = {_type_of_value(value) for value in there}
         if kinds == {"bigint", "double precision"}:
             kinds = {"double precision"}
@@ -98,11 +107,12 @@ class Columns:
             if pa.types.is_null(array.type) and field.name not in self.types:
                 continue
             if field.name not in self.types:
-                is_nested = pa.types.is_nested(array.type)
-                self.types[field.name] = "jsonb" if is_nested else sink_type_of(self._source, field.name, array.type)
+                told = "jsonb" if pa.types.is_nested(array.type) else None
+                kind = self.kind(field.name) or told or sink_type_of(self._source, field.name, array.type)
+                self.types[field.name] = kind
             arrays[field.name] = self._cast(field.name, array)
         schema = self.schema
-        whole = [arrays.get(f.name, None) for f in schema]
+        whole = [arrays.get(f.name) for f in schema]
         rows = batch.num_rows
         filled = [pa.nulls(rows, f.type) if a is None else a for a, f in zip(whole, schema, strict=True)]
         return pa.RecordBatch.from_arrays(filled, schema=schema)

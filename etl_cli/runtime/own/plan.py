@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from etl_cli.runtime.errors import PlanError
 from etl_cli.runtime.names import collisions, cut, fold
 from etl_cli.runtime.own.columns import Columns
@@ -26,17 +28,29 @@ def plan_of(source: Source, columns: Columns, changes: list[Change], *, schema: 
     for short, meeting in collisions([column.target for column in planned]):
         raise PlanError(f"{source.name}: {' and '.join(meeting)} would share the column {short}", "rename one of them")
     targets = {column.source: column.target for column in planned}
-    key = tuple(targets[name] for name in source.key)
-    member = cut(fold(source.member_column, names)) if source.member_column else None
+    plan = table_plan(source, planned, [targets[name] for name in source.key], schema=schema, names=names)
+    return changed(plan, changes) if changes else plan
+
+
+def member_column_of(source: Source, names: str) -> str | None:
+    """The target's column for the member's name."""
+    return cut(fold(source.member_column, names)) if source.member_column else None
+
+
+def table_plan(
+    source: Source, columns: Sequence[ColumnPlan], key: Sequence[str], *, schema: str, names: str
+) -> TablePlan:
+    """The plan of these columns; `key` is the target's, without the member's column."""
+    member = member_column_of(source, names)
     target_schema, target_name = source.target_name(schema)
-    plan = TablePlan(
+    return TablePlan(
         source_schema="",
         source_name=source.name,
         target_schema=target_schema,
         target_name=target_name,
         mode=source.mode,
-        columns=planned,
-        key=(*key, member) if key and member else key,
+        columns=tuple(columns),
+        key=(*key, member) if key and member else tuple(key),
         order=(),
         shard_column=member,
         where=None,
@@ -53,7 +67,6 @@ def plan_of(source: Source, columns: Columns, changes: list[Change], *, schema: 
         track_changes=source.track_changes,
         lineage=source.lineage,
     )
-    return changed(plan, changes) if changes else plan
 
 
 def _column(name: str, kind: str, source: Source, names: str) -> ColumnPlan:

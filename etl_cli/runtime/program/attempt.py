@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import traceback
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,9 +17,10 @@ import psycopg
 from etl_cli.runtime.config import load_config
 from etl_cli.runtime.errors import ConfigError, EtlError
 from etl_cli.runtime.parent import die_with_parent
+from etl_cli.runtime.program.arguments import arguments_of
 from etl_cli.runtime.program.context import Run
-from etl_cli.runtime.program.declared import Step, parameters_of
-from etl_cli.runtime.program.importing import PROGRAM, declared_in
+from etl_cli.runtime.program.declared import Step
+from etl_cli.runtime.program.importing import declared_in, told_of
 from etl_cli.runtime.redact import redact, secrets_in
 from etl_cli.runtime.sink.connect import translate
 
@@ -60,16 +60,18 @@ def run_step(directory: Path, task: Mapping[str, Any]) -> int:
 
 def _ended(step: Step, run: Run) -> dict[str, Any]:
     try:
-        if step.when is not None and not step.when(**_arguments(parameters_of(step.when), run, None)):
-            return {"state": "skipped"}
+        if step.when is not None:
+            asked = arguments_of(step.when, _known(run), f"`when` of step {step.name}")
+            if not step.when(**asked):
+                return {"state": "skipped"}
         if step.kind == "sql":
             return {"state": "succeeded", "result": _execute_file(step, run)}
         assert step.function is not None
-        result = step.function(**_arguments((step.takes, step.optional), run, step.model))
+        result = step.function(**arguments_of(step.function, _known(run, step.model), f"step {step.name}"))
     except EtlError:
         raise
     except Exception as error:
-        raise EtlError(f'step "{step.name}" failed: {_told(error, run.directory)}') from error
+        raise EtlError(f'step "{step.name}" failed: {told_of(error, run.directory)}') from error
     try:
         json.dumps(result)
     except (TypeError, ValueError) as error:
@@ -80,16 +82,12 @@ def _ended(step: Step, run: Run) -> dict[str, Any]:
     return {"state": "succeeded", "result": result}
 
 
-def _arguments(names: tuple[tuple[str, ...], tuple[str, ...]], run: Run, model: Any) -> dict[str, Any]:
-    takes, optional = names
-    known = {**run.params, **run.results, "run": run}
+def _known(run: Run, model: Any = None) -> dict[str, Any]:
+    """What a step's function and its `when` may take, by name."""
+    known = {**run.params, **run.results, "run": run, "params": dict(run.params)}
     if model is not None:
-        run.params = model.model_validate(run.params)
-        known = {**known, "params": run.params}
-    missing = [name for name in takes if name not in known and name not in optional]
-    if missing:
-        raise ConfigError(f"the step takes {', '.join(missing)}, which is no step and no parameter of the run")
-    return {name: known[name] for name in takes if name in known}
+        known["params"] = run.params = model.model_validate(run.params)
+    return known
 
 
 def _execute_file(step: Step, run: Run) -> dict[str, Any]:
@@ -109,14 +107,6 @@ def _execute_file(step: Step, run: Run) -> dict[str, Any]:
     except psycopg.Error as error:
         raise translate(error, f'step "{step.name}" ({step.file})') from error
     return {"rows": max(0, rows)}
-
-
-def _told(error: Exception, directory: Path) -> str:
-    """The exception on one line, with the line of etl.py that it comes from."""
-    program = str(directory.resolve() / PROGRAM)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == program]
-    place = f" (etl.py, line {frames[-1].lineno})" if frames else ""
-    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
 
 
 def main(directory: Path) -> int:

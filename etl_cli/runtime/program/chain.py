@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from etl_cli.runtime.errors import DataError, PlanError
 from etl_cli.runtime.ledger.rejects import Reject
+from etl_cli.runtime.names import placed
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.program.declared import Change
 from etl_cli.runtime.program.types import canonical_type
@@ -100,7 +101,7 @@ class Chain:
 
     def _named(self, error: StepError, batch: pa.RecordBatch, row: int) -> StepError:
         key = ", ".join(f"{name} = {value}" for name, value in self._key_at(batch, row).items())
-        told = f"{self._plan.source} of {self._shard}: {error.reason}; the row with {key or f'number {row + 1}'}"
+        told = f"{placed(self._plan.source, self._shard)}: {error.reason}; the row with {key or f'number {row + 1}'}"
         return StepError(told, "correct the row or the step; on_bad_row: reject would leave such rows out", row)
 
     def _key_at(self, batch: pa.RecordBatch, row: int) -> dict[str, str]:

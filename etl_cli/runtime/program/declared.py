@@ -11,7 +11,9 @@ from typing import Any, Literal
 from etl_cli.runtime.config.units import parse_duration
 from etl_cli.runtime.errors import ConfigError
 from etl_cli.runtime.expansion import split_name
+from etl_cli.runtime.program.arguments import parameters_of
 from etl_cli.runtime.program.graph import Graph, Node, missing_parameters
+from etl_cli.runtime.program.sources import OF_SOURCE, Source, Writer
 
 Kind = Literal["transform", "map", "filter", "model"]
 Frame = Literal["arrow", "polars", "pandas"]
@@ -42,14 +44,14 @@ COPY = "copy"
 
 @dataclass(frozen=True)
 class Step:
-    """A node of a run's graph: a Python function, a file of SQL, or a copy of `tables`.
+    """A node of a run's graph: a Python function, a file of SQL, a copy of `tables`, or the own source of that name.
 
     `takes` are the parameters of the function (and of `when`) beside `run`: steps, whose results they are given, and
     parameters of the run; those in `optional` may be missing. Seconds for the times; `timeout_s` None = no limit.
     """
 
     name: str
-    kind: Literal["python", "sql", "copy"]
+    kind: Literal["python", "sql", "copy", "extract"]
     after: tuple[str, ...] = ()
     function: Callable[..., Any] | None = None
     file: str = ""
@@ -73,10 +75,15 @@ class Declared:
     steps: list[Step] = field(default_factory=list)
     hooks: dict[str, list[Callable[..., Any]]] = field(default_factory=dict)
     """By the name of the hook."""
+    sources: dict[str, Source] = field(default_factory=dict)
+    """Own sources by their names, which are those of their steps."""
+    writers: list[Writer] = field(default_factory=list)
+    has_tables: bool = True
+    """Whether config.yaml names tables to copy."""
 
     def all_steps(self) -> list[Step]:
         """The declared ones, and the copy of the tables before them, unless that is declared itself."""
-        if any(step.name == COPY for step in self.steps):
+        if any(step.name == COPY for step in self.steps) or (self.steps and not self.has_tables):
             return self.steps
         return [Step(COPY, "copy"), *self.steps]
 
@@ -106,6 +113,36 @@ class Declared:
             raise ConfigError(f"two steps are named {step.name}", "give each a name of its own")
         self.steps.append(step)
 
+    def source(self, name: str) -> Source:
+        """An own source. Raises ConfigError where etl.py does not declare it any more."""
+        if name not in self.sources:
+            listed = ", ".join(self.sources) or "none"
+            raise ConfigError(f"etl.py declares no source {name}", f"its sources are {listed}")
+        return self.sources[name]
+
+    def writers_of(self, source: str) -> list[Writer]:
+        """The own writers that take a table's rows, or an own source's."""
+        return [writer for writer in self.writers if _folded(writer.table) == _folded(source)]
+
+    def add_source(self, source: Source, *, after: Sequence[str], timeout: str | float | None) -> None:
+        """A source, and the step that runs it. Raises ConfigError."""
+        takes, optional = parameters_of(source.function)
+        asked = parameters_of(source.fan_out)[0] if callable(source.fan_out) else ()
+        named = (source.fan_out,) if isinstance(source.fan_out, str) else ()
+        self.add_step(
+            Step(
+                source.name,
+                "extract",
+                tuple(dict.fromkeys((*after, *named))),
+                source.function,
+                takes=tuple(name for name in dict.fromkeys((*takes, *asked)) if name not in OF_SOURCE),
+                optional=optional,
+                timeout_s=None if timeout is None else _seconds(source.name, "timeout", timeout),
+                description=(inspect.getdoc(source.function) or "").partition("\n")[0],
+            )
+        )
+        self.sources[source.name] = source
+
     def of_table(self, source: str) -> list[Change]:
         """The changes of a source table, in the order of their declaration."""
         wanted = _folded(source)
@@ -120,15 +157,24 @@ class Declared:
             graph = self.graph()
         except ConfigError as error:
             return [str(error)]
-        takes = {step.name: [n for n in step.takes if n not in step.optional] for step in self.steps}
+        takes = {step.name: [n for n in step.takes if n not in step.optional] for step in self.all_steps()}
         names = [node.name for node in graph.nodes]
         given = {name for one in params for name in one}
         wrong = [line for step in self.steps for one in params for line in _not_fitting(step, one)]
         missing = missing_parameters(takes, names, given)
-        return self.unknown_tables(sources) + missing + list(dict.fromkeys(wrong))
+        return self.unknown_tables(sources) + self._unknown_members() + missing + list(dict.fromkeys(wrong))
+
+    def _unknown_members(self) -> list[str]:
+        """A line for each fan_out that names no step before its source."""
+        return [
+            f'@pipeline.extract("{s.name}"): fan_out names {s.fan_out}, which is no step'
+            for s in self.sources.values()
+            if isinstance(s.fan_out, str) and all(step.name != s.fan_out for step in self.steps)
+        ]
 
     def unknown_tables(self, sources: Sequence[str]) -> list[str]:
         """A line for each table that a change or a copy step names, and that is not copied."""
+        sources = [*sources, *self.sources]
         known = {_folded(source) for source in sources}
         copies = [
             f'pipeline.copy("{step.name}"): {table} is not copied: the tables are {", ".join(sources) or "none"}'
@@ -136,29 +182,21 @@ class Declared:
             for table in step.tables
             if _folded(table) not in known
         ]
-        return copies + [
-            f'@pipeline.{change.kind}("{change.table}") of {change.name}: no such table is copied: '
-            f"the tables are {', '.join(sources) or 'none'}"
-            for change in self.changes
-            if _folded(change.table) not in known
-        ]
-
-
-def parameters_of(function: Callable[..., Any] | None) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The names that a step's function takes, and those of them that may be missing. Raises ConfigError."""
-    if function is None:
-        return (), ()
-    takes, optional = [], []
-    for name, parameter in inspect.signature(function).parameters.items():
-        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            raise ConfigError(
-                f"step {getattr(function, '__name__', 'step')}: *{name} is not given anything",
-                "name what it takes: run, other steps, parameters of the run",
-            )
-        takes.append(name)
-        if parameter.default is not parameter.empty:
-            optional.append(name)
-    return tuple(takes), tuple(optional)
+        return (
+            copies
+            + [
+                f'@pipeline.{change.kind}("{change.table}") of {change.name}: no such table is copied: '
+                f"the tables are {', '.join(sources) or 'none'}"
+                for change in self.changes
+                if _folded(change.table) not in known
+            ]
+            + [
+                f'@pipeline.load("{writer.table}") of {writer.name}: no such table is copied: '
+                f"the tables are {', '.join(sources) or 'none'}"
+                for writer in self.writers
+                if _folded(writer.table) not in known
+            ]
+        )
 
 
 def _not_fitting(step: Step, params: Mapping[str, Any]) -> list[str]:

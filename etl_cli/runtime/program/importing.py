@@ -24,6 +24,14 @@ def declared_in(directory: Path) -> Declared:
     return _declared(file.parent, file.stat().st_mtime_ns) if file.is_file() else Declared()
 
 
+def told_of(error: Exception, directory: Path) -> str:
+    """An exception of the program's code on one line, with the line of etl.py that it comes from."""
+    program = str(directory.resolve() / PROGRAM)
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == program]
+    place = f" (etl.py, line {frames[-1].lineno})" if frames else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{place}"
+
+
 @cache
 def _declared(directory: Path, changed_at: int) -> Declared:
     """`changed_at` has a file that was changed imported again."""

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from etl_cli.runtime.program.attempt import STEP_FD
 from etl_cli.runtime.program.declared import Step
@@ -30,10 +30,24 @@ class StepEnd:
     tries: int = 1
 
 
+Heard = Callable[[Mapping[str, Any]], None]
+"""Is given what a step says of itself while it runs."""
+
+
+class Runner(Protocol):
+    """What runs a step: blocks until it has ended, unless it is cancelled from another thread."""
+
+    def run(self, task: Mapping[str, Any]) -> StepEnd:
+        """Run it; `task` has `params` and `results`."""
+
+    def cancel(self) -> None:
+        """End it, within seconds."""
+
+
 class StepRunner:
     """Of one step; `run` blocks until it has ended, `cancel` may be called from another thread."""
 
-    def __init__(self, directory: Path, step: Step, heard: Callable[[Mapping[str, Any]], None]) -> None:
+    def __init__(self, directory: Path, step: Step, heard: Heard) -> None:
         self._directory = directory
         self._step = step
         self._heard = heard

@@ -17,7 +17,7 @@ from etl_cli.runtime.program.types import canonical_type
 Mode = Literal["replace", "append", "upsert", "sync"]
 Members = Mapping[str, Any] | Sequence[Any] | str | Callable[..., Any]
 
-ALONE = "-"
+ALONE = ""
 """The one member of a source that has no `fan_out`, as the ledger names it."""
 
 OF_SOURCE = ("run", "watermark", "position", "member", "params")
@@ -85,8 +85,15 @@ class Source:
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether a row that comes twice does no harm: its key finds the first one."""
-        return self.to_sink and bool(self.key) and not self.is_shadowed
+        """Whether rows that come twice do no harm: their key finds the first, or those of a failed try can be removed."""
+        if not self.to_sink:
+            return False
+        return self.can_be_emptied if self.is_shadowed else bool(self.key)
+
+    @property
+    def can_be_emptied(self) -> bool:
+        """Whether a member's rows beside the target are known as its own."""
+        return self.is_shadowed and (self.fan_out is None or self.member_column is not None)
 
     def target_name(self, schema: str) -> tuple[str, str]:
         """Schema and name in the sink; `schema` is that of the configuration."""

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from etl_cli.runtime.display.news import News, sums
+from etl_cli.runtime.names import placed
 from etl_cli.runtime.progress import Progress, Told
 
 REPORT_FD = "ETL_REPORT_FD"
@@ -114,4 +115,4 @@ def _report(progress: Progress, told: Told | None) -> Report:
 
 def failed_tasks(progress: Progress) -> tuple[str, ...]:
     """`dbo.orders of shard2`, for each task that failed."""
-    return tuple(f"{task.table} of {task.shard}" for task in progress.tasks.values() if task.state == "failed")
+    return tuple(placed(task.table, task.shard) for task in progress.tasks.values() if task.state == "failed")

@@ -32,10 +32,10 @@ class Destination:
 
     `shadow`: copied into a table beside the target, visible later. `append`: copied into the target.
     `insert`, `merge`, `changes`: copied into a staging table of the session, then inserted where their key
-    is not there yet, merged by it, or merged and deleted by it.
+    is not there yet, merged by it, or merged and deleted by it. `none`: nowhere, own writers take them.
     """
 
-    how: Literal["shadow", "append", "insert", "merge", "changes"]
+    how: Literal["shadow", "append", "insert", "merge", "changes", "none"]
     table: Shadow
     """The shadow, or the target."""
     target: Target | None = None

@@ -201,7 +201,7 @@ def outcome(
         run_id=7,
         state="failed" if error else "succeeded",
         totals=RunTotals(4000, 4000, 1_500_000),
-        tables=[TableOutcome(plan, published, list(notes))],
+        tables=[TableOutcome(plan.source, plan.target, plan.mode, published, list(notes))],
         progress=progress,
         seconds={"plan": 0.5, "copy": 1.5, "apply": 0.5},
         error=error,

@@ -1,0 +1,306 @@
+"""The step that runs an own source: its members in workers, several at a time, then what they brought becomes visible.
+
+A member that fails is tried again from its last recorded position; the others go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psycopg
+
+from etl_cli.runtime.errors import EtlError, PlanError, SinkError, SourceError, UsageError
+from etl_cli.runtime.events import Done, Event, Failed, Retried
+from etl_cli.runtime.job import Result
+from etl_cli.runtime.ledger.chunks import ChunkTakenError, SupersededError, committed, refuse_superseded
+from etl_cli.runtime.ledger.ledger import Ledger, NewTask, TaskEnd, TaskId, record_applied
+from etl_cli.runtime.ledger.watermarks import WatermarkId, move_watermark
+from etl_cli.runtime.outcome import TableOutcome
+from etl_cli.runtime.own.job import ExtractJob
+from etl_cli.runtime.own.visible import publish_shadow, shadow_for
+from etl_cli.runtime.planning import sink_of
+from etl_cli.runtime.program.arguments import arguments_of
+from etl_cli.runtime.program.importing import told_of
+from etl_cli.runtime.program.runner import StepEnd
+from etl_cli.runtime.program.sources import Source
+from etl_cli.runtime.progress import Moved, TaskProgress
+from etl_cli.runtime.recorder import Recorder
+from etl_cli.runtime.run_context import RunContext
+from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, translate
+from etl_cli.runtime.sink.publish import Published
+from etl_cli.runtime.sink.shadow import Shadow, drop_shadow
+from etl_cli.runtime.workers import Pool
+
+_GRACE_S = 2.0
+"""How long a worker that was asked to stop may finish its batch: an API's answer may be long in coming."""
+
+_FIRST_NUMBER = 10_000
+"""Of own sources in the names of their shadows, above those of all tables."""
+
+
+@dataclass
+class _Tries:
+    """Of one member: those in a row that have recorded nothing."""
+
+    failures: int = 0
+    chunks: int = 0
+
+
+class Extracting:
+    """One own source in one run; `run` blocks until it has ended, `cancel` may be called from another thread."""
+
+    def __init__(self, context: RunContext, source: Source, timeout_s: float | None) -> None:
+        self._context = context
+        self._source = source
+        self._timeout_s = timeout_s
+        self._pool = Pool(source.at_once, 1, _GRACE_S)
+        self._late = False
+        self._tries: dict[TaskId, _Tries] = {}
+        self._results: dict[str, Result] = {}
+        self._recorder: Recorder
+        self._shadow: Shadow | None = None
+        self._published: Published | None = None
+        self._notes: list[str] = []
+
+    def run(self, task: Mapping[str, Any]) -> StepEnd:
+        """Run every member that is not done; the result is what they loaded."""
+        timer = threading.Timer(self._timeout_s, self._time_is_up) if self._timeout_s is not None else None
+        if timer is not None:
+            timer.daemon = True
+            timer.start()
+        try:
+            return self._run(task)
+        except EtlError as error:
+            return StepEnd("failed", error=str(error))
+        except psycopg.Error as error:
+            return StepEnd("failed", error=str(translate(error, f'step "{self._source.name}"')))
+        finally:
+            if timer is not None:
+                timer.cancel()
+            self._pool.close()
+
+    def cancel(self) -> None:
+        """Stop all members; what they have recorded stays."""
+        self._pool.cancel()
+
+    def tidy(self, connection: SinkConnection) -> None:
+        """Remove what was loaded beside the target and is needed no more."""
+        if self._shadow is not None:
+            drop_shadow(connection, self._shadow)
+
+    def outcome(self) -> TableOutcome:
+        """How its table ended."""
+        schema = self._context.config.sink.schema_
+        target = ".".join(self._source.target_name(schema)) if self._source.to_sink else ""
+        moved = None if self._source.is_shadowed else self._moved()
+        if moved is not None and self._source.mode == "append" and not self._source.key:
+            moved = replace(moved, rows_inserted=moved.rows_loaded)
+        return TableOutcome(self._source.name, target, self._source.mode, self._published, self._notes, moved)
+
+    def _time_is_up(self) -> None:
+        self._late = True
+        self.cancel()
+
+    def _run(self, task: Mapping[str, Any]) -> StepEnd:
+        config, facts, source = self._context.config, self._context.facts, self._source
+        members = self._members(task)
+        with connect_sink(sink_of(config), f"{facts.application} step {source.name}") as connection:
+            ledger = Ledger(connection)
+            self._recorder = Recorder(ledger, self._context.progress, self._context.hooks)
+            jobs = self._jobs(connection, ledger, members, task)
+            for event in self._pool.run(jobs):
+                self._hear(connection, event)
+            if self._pool.is_cancelled and not self._late:
+                return StepEnd("cancelled")
+            if self._late:
+                return StepEnd("failed", error=self._told(f"took longer than its timeout ({self._timeout_s:.0f} s)"))
+            errors = self._recorder.errors
+            if errors:
+                return StepEnd("failed", error=self._told_of_all(errors, len(members)))
+            if source.is_shadowed and source.to_sink:
+                self._publish(connection, members)
+            moved = self._moved()
+            return StepEnd("succeeded", result={"rows": moved.rows_loaded, "members": len(members)})
+
+    def _members(self, task: Mapping[str, Any]) -> dict[str, Any]:
+        source, wanted = self._source, self._context.request.members
+
+        def given(function: Callable[..., Any]) -> Mapping[str, Any]:
+            known = {**task["params"], **task["results"], "params": dict(task["params"])}
+            return arguments_of(function, known, f"fan_out of {source.name}")
+
+        try:
+            members = source.members(task["results"], given)
+        except EtlError:
+            raise
+        except Exception as error:
+            directory = self._context.config.directory
+            told = told_of(error, directory) if directory is not None else str(error)
+            raise SourceError(self._told(f"fan_out failed: {told}")) from error
+        if not wanted or source.fan_out is None:
+            return members
+        unknown = [name for name in wanted if name not in members]
+        if unknown:
+            raise UsageError(
+                f"{source.name} has no member {', '.join(unknown)}", f"its members are {', '.join(members) or 'none'}"
+            )
+        if source.is_shadowed and source.member_column is None:
+            raise UsageError(
+                f"{source.name} is read as a whole (mode {source.mode}): one member alone would take the others' place",
+                "declare member_column, or run all of them",
+            )
+        return {name: value for name, value in members.items() if name in wanted}
+
+    def _jobs(
+        self, connection: SinkConnection, ledger: Ledger, members: Mapping[str, Any], task: Mapping[str, Any]
+    ) -> list[ExtractJob]:
+        context, source, facts = self._context, self._source, self._context.facts
+        config = context.config
+        assert config.directory is not None
+        past = {name: past for (table, name), past in ledger.tasks_of(facts.run_id).items() if table == source.name}
+        beside = next((one.shadow for one in past.values() if one.shadow), None)
+        if source.is_shadowed and source.to_sink:
+            mark = f"{facts.run_id}_{_FIRST_NUMBER + list(context.declared.sources).index(source.name)}"
+            self._shadow = shadow_for(connection, source, config.sink.schema_, mark, beside)
+        target = ".".join(source.target_name(config.sink.schema_))
+        named = f"{self._shadow.schema}.{self._shadow.name}" if self._shadow else None
+        ids = {name: TaskId(facts.run_id, source.name, name) for name in members}
+        ledger.add_tasks([NewTask(ids[name], target, source.mode, {}, named) for name in members if name not in past])
+        context.progress.add([TaskProgress(source.name, name, None) for name in members])
+        jobs = []
+        for name, value in members.items():
+            if name in past and past[name].state in ("loaded", "applied"):
+                totals = past[name].totals
+                moved = Moved(totals.rows_read, totals.rows_loaded, totals.bytes)
+                context.progress.moved(source.name, name, moved)
+                context.progress.state(source.name, name, "loaded" if past[name].state == "loaded" else "applied")
+                continue
+            jobs.append(
+                ExtractJob(
+                    task=ids[name],
+                    sink=sink_of(config),
+                    directory=config.directory,
+                    application=f"{facts.application} {source.name} {name}".rstrip(),
+                    schema=config.sink.schema_,
+                    names=config.defaults.names,
+                    pipeline=config.name,
+                    attempt=facts.attempt,
+                    member=value,
+                    params=task["params"],
+                    results=task["results"],
+                    watermark=self._watermark(name),
+                    shadow=self._shadow,
+                )
+            )
+        return jobs
+
+    def _watermark(self, member: str) -> str | None:
+        """Where earlier runs have come to; nothing where everything is read. Raises PlanError for a strange one."""
+        source = self._source
+        mark = self._context.marks.get((source.name, member))
+        if mark is None or source.is_shadowed or self._context.request.full:
+            return None
+        if mark.scope != source.scope(self._context.config.sink.schema_):
+            raise PlanError(
+                f"{TaskId(0, source.name, member).label}: its watermark is one of another target, key or cursor",
+                "`etl-cli state reset NAME` reads everything again",
+            )
+        return mark.value
+
+    # events
+
+    def _hear(self, connection: SinkConnection, event: Event) -> None:
+        if isinstance(event, Failed) and not event.cancelled:
+            delay = self._delay(connection, event)
+            if delay is not None and isinstance(event.job, ExtractJob):
+                self._recorder.tell(Retried(event.job, event.error, delay))
+                self._pool.again(event.job, delay)
+                return
+        self._recorder.tell(event)
+        if isinstance(event, Done):
+            self._ended(connection, event)
+
+    def _delay(self, connection: SinkConnection, event: Failed) -> float | None:
+        """Seconds until another try; None where none would help, or enough in a row have recorded nothing."""
+        error = event.error
+        if isinstance(error, SupersededError) or not isinstance(error, SourceError | SinkError):
+            return None
+        tries = self._tries.setdefault(event.job.task, _Tries())
+        chunks = committed(connection, event.job.task, event.job.stream).chunks
+        if chunks > tries.chunks or isinstance(error, ChunkTakenError):
+            tries.failures, tries.chunks = 0, chunks
+        tries.failures += 1
+        return self._source.retries.delay_after(tries.failures)
+
+    def _ended(self, connection: SinkConnection, event: Done) -> None:
+        task, result = event.job.task, event.result
+        self._results[task.shard] = result
+        visible = not self._source.is_shadowed or not self._source.to_sink
+        with connection.transaction():
+            refuse_superseded(connection, task.run_id, self._context.facts.attempt)
+            if not self._source.is_shadowed and result.last_position:
+                self._move_watermark(connection, task, result.last_position)
+            end = TaskEnd(result.moved, None, "", result.notes)
+            self._recorder.task_ended(task, end, visible=visible)
+        named = f"{task.shard}: " if task.shard else ""
+        self._notes += [f"{named}{note}" for note in result.notes]
+
+    def _move_watermark(self, connection: SinkConnection, task: TaskId, reached: tuple[str, ...]) -> None:
+        source, config = self._source, self._context.config
+        mark = self._context.marks.get((source.name, task.shard))
+        before = mark.position if mark is not None else None
+        if reached == before:
+            return
+        move_watermark(
+            connection,
+            WatermarkId(config.name, source.name, task.shard),
+            source.cursor or "",
+            reached,
+            scope=source.scope(config.sink.schema_),
+            before=before,
+            run_id=task.run_id,
+        )
+
+    # the end
+
+    def _publish(self, connection: SinkConnection, members: Mapping[str, Any]) -> None:
+        """Make what all members brought visible at once."""
+        context, source, facts = self._context, self._source, self._context.facts
+        assert self._shadow is not None
+        names = list(members)
+        rows = {name: context.progress.tasks[source.name, name].moved.rows_loaded for name in names}
+
+        def record(inner: SinkConnection) -> None:
+            refuse_superseded(inner, facts.run_id, facts.attempt)
+            record_applied(inner, facts.run_id, source.name, names)
+
+        self._published = publish_shadow(
+            connection,
+            source,
+            context.declared.of_table(source.name),
+            self._shadow,
+            record,
+            names=context.config.defaults.names,
+            schema=context.config.sink.schema_,
+            run_id=facts.run_id,
+            members=names if context.request.members else None,
+            empty=[name for name, count in rows.items() if not count],
+        )
+        for name in names:
+            context.progress.state(source.name, name, "applied")
+
+    def _moved(self) -> Moved:
+        tasks = self._context.progress.tasks
+        return sum((task.moved for (table, _), task in tasks.items() if table == self._source.name), Moved())
+
+    def _told(self, text: str) -> str:
+        return f'step "{self._source.name}" {text}'
+
+    def _told_of_all(self, errors: list[EtlError], members: int) -> str:
+        if len(errors) == 1:
+            return str(errors[0])
+        lines = "\n".join(f"  {error}" for error in errors)
+        return f"{self._told(f'failed for {len(errors)} of {members} members')}\n{lines}"

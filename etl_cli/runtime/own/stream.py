@@ -1,0 +1,351 @@
+"""Runs one member of an own source: its rows into the sink and to own writers, chunk by chunk.
+
+What is committed is known from the ledger alone: another try, and another attempt of the run, hand the last recorded
+position to the function. A source without positions begins anew; then its rows find those of before by their key, or
+they are all one transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from datetime import date
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from etl_cli.runtime.config import load_config
+from etl_cli.runtime.errors import DataError, EtlError, PlanError, SourceError
+from etl_cli.runtime.job import CancelledError, Result, Watcher
+from etl_cli.runtime.kept import Connections
+from etl_cli.runtime.ledger.chunks import ChunkId, Held, committed, forget_chunks
+from etl_cli.runtime.ledger.rejects import Reject
+from etl_cli.runtime.load import ChunkLoader, ChunkWriter
+from etl_cli.runtime.names import fold, quote_sink, quote_text
+from etl_cli.runtime.own.columns import Columns, UnfitRowError, types_of_model
+from etl_cli.runtime.own.job import ExtractJob
+from etl_cli.runtime.own.pages import Gathering, Page, Rows, page_of
+from etl_cli.runtime.own.place import prepare_place, types_there
+from etl_cli.runtime.own.plan import member_column_of, plan_of
+from etl_cli.runtime.own.writers import Writers
+from etl_cli.runtime.program.arguments import arguments_of
+from etl_cli.runtime.program.context import Run
+from etl_cli.runtime.program.hooks import BATCH_HOOKS, Hook, Hooks
+from etl_cli.runtime.program.importing import declared_in, told_of
+from etl_cli.runtime.program.passage import Passage
+from etl_cli.runtime.redact import redact, secrets_in
+from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, name_session
+from etl_cli.runtime.sink.queries import execute
+from etl_cli.runtime.sink.shadow import Shadow
+from etl_cli.runtime.stopwatch import Stopwatch
+from etl_cli.runtime.transform import BatchEncoder, constants_of
+
+
+def extract_member(job: ExtractJob, watcher: Watcher, connections: Connections) -> Result:
+    """Run the member from the last recorded position on.
+
+    Raises SourceError where the function fails, SinkError, DataError, PlanError, CancelledError; what is committed
+    stays.
+    """
+    with connections.sink.use(
+        job.sink.address, lambda: connect_sink(job.sink, job.application), lambda c: name_session(c, job.application)
+    ) as connection:
+        return _Member(job, watcher, connection).run()
+
+
+class _Member:
+    def __init__(self, job: ExtractJob, watcher: Watcher, connection: SinkConnection) -> None:
+        declared = declared_in(job.directory)
+        config = load_config(job.directory)
+        self._job = job
+        self._label = job.task.label
+        self._watcher = watcher
+        self._connection = connection
+        self._secrets = secrets_in(config)
+        self._source = source = declared.source(job.task.source_table)
+        self._changes = declared.of_table(source.name)
+        self._writers = Writers(declared.writers_of(source.name), job.task)
+        hooks = Hooks(declared, job.pipeline, job.task.run_id, watcher.said)
+        self._hooks = hooks if hooks.wants(*BATCH_HOOKS) else None
+        known = {**types_of_model(source.model), **source.columns}
+        self._columns = Columns(source.name, known, self._hints())
+        self._shaped = -1
+        self._loader: ChunkLoader | None = None
+        self._passage: Passage | None = None
+        self._clock = Stopwatch()
+        self._open = ExitStack()
+        self._writer: ChunkWriter | None = None
+        self._batches = 0
+        self._notes: list[str] = []
+        self._rejects: list[Reject] = []
+        self._run = Run(
+            config,
+            job.directory,
+            run_id=job.task.run_id,
+            step=source.name,
+            params=job.params,
+            results=job.results,
+            tell=self._tell,
+        )
+        so_far = committed(connection, job.task, job.stream)
+        self._number, self._held = so_far.chunks, so_far.held
+        self._position, self._highest = None, None
+        if so_far.last_key:
+            self._position = so_far.last_key[0]
+            self._highest = self._value(so_far.last_key[1])
+        self._writers.begin(so_far.written)
+        if so_far.chunks and self._position is None and source.can_be_emptied and job.shadow is not None:
+            self._remove_what_is_there(job.shadow)
+        self._along = source.is_repeatable or self._position is not None
+        """Whether it commits along the way; else all of it is one transaction."""
+
+    def run(self) -> Result:
+        """All of it, up to the last commit."""
+        if not self._number or self._along:
+            try:
+                self._read_all()
+            except BaseException as error:
+                self._open.__exit__(type(error), error, error.__traceback__)
+                raise
+            finally:
+                self._run.sink.close()
+        if self._passage is not None and self._passage.note:
+            self._notes.append(self._passage.note)
+        return Result(self._clock.moved(self._held), None, tuple(self._notes), None, self._reached())
+
+    def _read_all(self) -> None:
+        gathering = Gathering(self._source.pages)
+        for page in self._pages():
+            if page.has_position and not self._along:
+                if self._writer is not None:
+                    raise PlanError(f"{self._label}: its first yields have no position", "yield one with each batch")
+                self._along = True
+            gathering.add(page)
+            if gathering.is_full:
+                self._add(*gathering.take())
+        self._add(*gathering.take())
+        self._commit()
+
+    def _remove_what_is_there(self, shadow: Shadow) -> None:
+        """Another try of a source without positions begins anew, and so does what it has loaded beside the target."""
+        column, task = member_column_of(self._source, self._job.names), self._job.task
+        where = f" WHERE {quote_sink(column)} = {quote_text(task.shard)}" if column else ""
+        with self._connection.transaction():
+            execute(self._connection, f"DELETE FROM {shadow.quoted}{where}")
+            forget_chunks(self._connection, task)
+        self._number, self._held = 0, Held()
+
+    def _pages(self) -> Iterator[Page]:
+        with self._clock.reading():
+            pages = self._called()
+        while True:
+            if self._watcher.is_cancelled():
+                raise CancelledError(f"{self._label} was cancelled")
+            with self._clock.reading():
+                try:
+                    item = next(pages)
+                except StopIteration:
+                    return
+                except EtlError:
+                    raise
+                except Exception as error:
+                    raise self._read_failed(error) from error
+            page = page_of(self._label, item)
+            if page.has_position:
+                _refuse_what_json_cannot_hold(self._label, page.position)
+            yield page
+
+    def _called(self) -> Iterator[Any]:
+        given = {
+            **self._job.params,
+            **self._job.results,
+            "run": self._run,
+            "params": dict(self._job.params),
+            "watermark": self._watermark(),
+            "position": self._position,
+            "member": self._job.member,
+        }
+        arguments = arguments_of(self._source.function, given, f"extract {self._source.name}")
+        try:
+            return iter(self._source.function(**arguments))
+        except Exception as error:
+            raise self._read_failed(error) from error
+
+    def _read_failed(self, error: Exception) -> SourceError:
+        told = redact(told_of(error, self._job.directory), self._secrets)
+        return SourceError(f"{self._label}: read failed: {told}", shard=self._job.task.shard)
+
+    def _tell(self, told: Mapping[str, Any]) -> None:
+        if "said" in told:
+            self._watcher.said(redact(str(told["said"]), self._secrets))
+        else:
+            self._watcher.advanced(float(told["done"]), told.get("total"))
+
+    # loading
+
+    def _add(self, pieces: list[Rows], last: Page | None) -> None:
+        """Load a batch, and commit where that is due."""
+        if last is None:
+            return
+        if last.has_position:
+            self._position = last.position
+        for rows in pieces:
+            self._load(self._batch_of(rows))
+        self._batches += 1
+        if self._along and self._batches >= self._source.batches:
+            self._commit()
+
+    def _batch_of(self, rows: Rows) -> pa.RecordBatch:
+        """The rows in the source's columns; bad ones end the run, or are put aside by `on_bad_row`."""
+        if self._source.model is not None:
+            rows = self._fitting(rows if isinstance(rows, list) else rows.to_pylist())
+        while True:
+            try:
+                return self._columns.batch(rows)
+            except UnfitRowError as error:
+                if self._source.on_bad_row != "reject" or not isinstance(rows, list):
+                    raise
+                self._rejects.append(Reject(self._key_of(rows[error.row]), error.column, error.reason))
+                rows = rows[: error.row] + rows[error.row + 1 :]
+
+    def _fitting(self, rows: list[Mapping[str, Any]]) -> Rows:
+        from pydantic import ValidationError
+
+        kept = []
+        for row in rows:
+            try:
+                kept.append(self._source.model.model_validate(row).model_dump())
+            except ValidationError as error:
+                told = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+                reject = Reject(self._key_of(row), None, f"does not fit the model: {told}")
+                if self._source.on_bad_row != "reject":
+                    remedy = "correct the row or the model; on_bad_row='reject' would leave such rows out"
+                    raise DataError(f"{self._label}: {reject}", remedy) from None
+                self._rejects.append(reject)
+        return kept
+
+    def _key_of(self, row: Mapping[str, Any]) -> dict[str, str]:
+        return {name: str(row.get(name)) for name in self._source.key}
+
+    def _load(self, batch: pa.RecordBatch) -> None:
+        if batch.num_columns == 0:
+            return  # nothing has told a column yet
+        if self._shaped != batch.num_columns:
+            self._reshape()
+        self._heard("on_read", batch.num_rows, batch.nbytes)
+        self._see(batch)
+        rejects, self._rejects = self._rejects, []
+        with self._clock.loading():
+            writer = self._chunk()
+            with self._clock.encoding():
+                came, bad = self._passage.apply(batch) if self._passage else (batch, [])
+            self._heard("on_batch", came.num_rows)
+            sent = writer.bytes
+            writer.add(came, self._last_key(), read=batch.num_rows + len(rejects), rejects=[*rejects, *bad])
+            writer.written = self._writers.write(came)
+        self._heard("on_write", came.num_rows, writer.bytes - sent)
+        self._watcher.moved(self._clock.moved(self._held + writer.held))
+
+    def _reshape(self) -> None:
+        """Bring the place that the rows go to into the form of the columns that are known now."""
+        if self._writer is not None and not self._along:
+            told = ", ".join(list(self._columns.types)[self._shaped :])
+            raise DataError(
+                f"{self._label}: {told} came after the first rows, which one transaction holds",
+                "declare it: columns={...}; or yield a position with each batch",
+            )
+        self._commit()
+        job, source = self._job, self._source
+        plan = plan_of(source, self._columns, self._changes, schema=job.schema, names=job.names)
+        plan, destination = prepare_place(self._connection, source, plan, job.shadow)
+        constants = constants_of(plan, job.task.shard, job.task.run_id)
+        encoder = BatchEncoder(plan, job.task.shard, None, constants)
+        self._loader = ChunkLoader(self._connection, plan, destination, encoder, self._clock.encoding)
+        if self._changes:
+            if self._passage is not None and self._passage.note:
+                self._notes.append(self._passage.note)
+            self._passage = Passage(job.directory, plan, job.task.shard)
+        self._shaped = len(self._columns.types)
+
+    def _chunk(self) -> ChunkWriter:
+        """The open chunk, or a new one."""
+        if self._writer is None:
+            assert self._loader is not None
+            after = json.dumps([self._number, self._position if self._along else None])
+            chunk = ChunkId(self._job.task, self._job.stream, after, self._number)
+            self._writer = self._open.enter_context(self._loader.chunk(chunk, self._job.attempt))
+        return self._writer
+
+    def _commit(self) -> None:
+        self._batches = 0
+        if self._writer is None:
+            return
+        writer = self._writer
+        writer.last_key = self._last_key()
+        with self._clock.loading():
+            self._open.close()
+        self._writer = None
+        self._number += 1
+        self._held += writer.held
+        self._watcher.moved(self._clock.moved(self._held))
+
+    # watermark and position
+
+    def _last_key(self) -> str:
+        return json.dumps([self._position, None if self._highest is None else _text(self._highest)])
+
+    def _see(self, batch: pa.RecordBatch) -> None:
+        """Keep the cursor's highest value."""
+        if self._source.cursor is None:
+            return
+        if batch.schema.get_field_index(self._source.cursor) < 0:
+            raise PlanError(f"{self._label}: no row has {self._source.cursor}, its cursor", "yield it, or correct it")
+        highest = pc.max(batch.column(self._source.cursor)).as_py()
+        if highest is not None and (self._highest is None or highest > self._highest):
+            self._highest = highest
+
+    def _watermark(self) -> Any:
+        """Where earlier runs have come to: the cursor's highest value, or without a cursor the last position."""
+        if self._job.watermark is None:
+            return None
+        return self._value(self._job.watermark) if self._source.cursor else json.loads(self._job.watermark)
+
+    def _reached(self) -> tuple[str, ...]:
+        """Where this run has come to, for the watermark."""
+        if self._source.cursor is None:
+            return (json.dumps(self._position),) if self._position is not None else ()
+        before = self._watermark()
+        known = [value for value in (self._highest, before) if value is not None]
+        return (_text(max(known)),) if known else ()
+
+    def _value(self, text: str | None) -> Any:
+        """A cursor's text as the value that the function yields: its column's type tells."""
+        kind = self._columns.kind(self._source.cursor or "")
+        if text is None or kind in (None, "text"):
+            return text
+        row = self._connection.execute(f"SELECT %s::{kind}".encode(), [text]).fetchone()
+        return row[0] if row else None
+
+    def _hints(self) -> dict[str, str]:
+        """The types of the columns that the target has, by name in the sink."""
+        job = self._job
+        there = types_there(self._connection, job.shadow, self._source.target_name(job.schema))
+        return {name: kind for name, kind in there.items() if fold(name, job.names) == name}
+
+    def _heard(self, name: Hook, rows: int, size: int | None = None) -> None:
+        if self._hooks is not None:
+            self._hooks.call(name, table=self._source.name, shard=self._job.task.shard, rows=rows, bytes=size)
+
+
+def _text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, date) else str(value)
+
+
+def _refuse_what_json_cannot_hold(label: str, position: Any) -> None:
+    try:
+        json.dumps(position)
+    except (TypeError, ValueError) as error:
+        wrong = f"{label}: its position is nothing that JSON holds: {error}"
+        raise PlanError(wrong, "yield a number or a text") from None

@@ -1,0 +1,67 @@
+"""Hands batches to the own writers of etl.py, and keeps what they give back as the place to go on from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
+
+from etl_cli.runtime.errors import ConfigError, EtlError, SinkError
+from etl_cli.runtime.ledger.ledger import TaskId
+from etl_cli.runtime.program.sources import Writer
+from etl_cli.runtime.sink.destination import OPERATION
+
+
+class Writers:
+    """Those of one stream, or of one member of an own source."""
+
+    def __init__(
+        self, writers: Sequence[Writer], task: TaskId, stream: int = 0, columns: Sequence[str] | None = None
+    ) -> None:
+        self._writers = writers
+        self._columns = columns
+        """Those that are handed over; None = all. A reader brings more, for its own use."""
+        self._task = task
+        self._part = "-".join(filter(None, [task.shard, str(stream) if stream else ""]))
+        self._last: dict[str, Any] = {}
+
+    def begin(self, written: Mapping[str, Any]) -> None:
+        """Go on from what is committed: what was written after it is to be written again."""
+        self._last = dict(written)
+
+    def write(self, batch: pa.RecordBatch) -> dict[str, Any]:
+        """Give a batch to each of them; what each has given back last. Raises SinkError, ConfigError."""
+        if self._writers and self._columns is not None:
+            told = [OPERATION] if OPERATION in batch.schema.names else []
+            batch = batch.select([*self._columns, *told])
+        for writer in self._writers:
+            if batch.num_rows:
+                self._last[writer.name] = self._written(writer, batch)
+        return dict(self._last)
+
+    def _written(self, writer: Writer, batch: pa.RecordBatch) -> Any:
+        given: dict[str, Callable[[], Any]] = {
+            "batch": lambda: batch,
+            "last": lambda: self._last.get(writer.name),
+            "part": lambda: self._part,
+            "table": lambda: self._task.source_table,
+            "member": lambda: self._task.shard or None,
+            "run_id": lambda: self._task.run_id,
+        }
+        try:
+            came = writer.function(**{name: given[name]() for name in writer.takes})
+        except EtlError:
+            raise
+        except Exception as error:
+            told = " ".join(f"{type(error).__name__}: {error}".split())
+            raise SinkError(f'{self._task.label}: write failed: "{writer.name}": {told}') from error
+        try:
+            json.dumps(came)
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f'{self._task.label}: "{writer.name}" gives back what JSON cannot hold: {error}',
+                "return the place to go on from, e.g. a file's length, or nothing",
+            ) from None
+        return came
