@@ -180,8 +180,8 @@ class Progress:
         now = self.clock()
         if state == "running":
             self._change(table, shard, state=state, started=now)
-        elif state == "applied":
-            self._change(table, shard, state=state)
+        elif state == "applied" and self.tasks[table, shard].ended is not None:
+            self._change(table, shard, state=state)  # it was loaded before
         else:
             self._change(table, shard, state=state, ended=now)
 

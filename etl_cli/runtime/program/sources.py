@@ -85,7 +85,7 @@ class Source:
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether rows that come twice do no harm: their key finds the first, or those of a failed try can be removed."""
+        """Whether rows may come twice: their key finds the first, or those of a failed try can be removed."""
         if not self.to_sink:
             return False
         return self.can_be_emptied if self.is_shadowed else bool(self.key)
