@@ -4,8 +4,9 @@ from typing import Annotated
 
 import typer
 
+from etl_cli.cli import manage_runs
 from etl_cli.cli.host import Name, errors_of_host, pipeline_of_host
-from etl_cli.cli.manage_runs import PROGRAM, add_run_commands
+from etl_cli.cli.manage_runs import PROGRAM
 from etl_cli.runtime import commands
 from etl_cli.runtime.commands import AsJson, Debug, Yes, confirm, print_json
 
@@ -190,7 +191,7 @@ def delete(
         _say(service.delete(its, purge=purge))
 
 
-add_run_commands(app)
+app.add_typer(manage_runs.app)
 
 
 def _say(lines: list[str]) -> None:
