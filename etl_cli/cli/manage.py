@@ -5,10 +5,9 @@ from typing import Annotated
 import typer
 
 from etl_cli.cli import manage_runs
-from etl_cli.cli.host import Name, errors_of_host, pipeline_of_host
+from etl_cli.cli.host import errors_of_host, pipeline_of_host
 from etl_cli.cli.manage_runs import PROGRAM
-from etl_cli.runtime import commands
-from etl_cli.runtime.commands import AsJson, Debug, Yes, confirm, print_json
+from etl_cli.runtime.command_line import AsJson, Debug, Name, Yes, confirm, console, print_json
 
 app = typer.Typer(
     help="Pipelines as services of this host: start, stop, look, schedule.",
@@ -35,7 +34,7 @@ def list_(user: User = False, as_json: AsJson = False, debug: Debug = False) -> 
         if as_json:
             print_json([overview_data(overview) for overview in overviews])
         else:
-            print_overviews(commands.console(), overviews)
+            print_overviews(console(), overviews)
 
 
 @app.command()
@@ -49,7 +48,7 @@ def info(name: Name, user: User = False, as_json: AsJson = False, debug: Debug =
         if as_json:
             print_json(detail_data(detail))
         else:
-            print_detail(commands.console(), detail)
+            print_detail(console(), detail)
 
 
 @app.command()

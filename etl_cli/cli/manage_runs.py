@@ -7,9 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from etl_cli.cli.host import Name, pipeline_of_host
-from etl_cli.runtime import commands
-from etl_cli.runtime.commands import AsJson, Debug, Params, parameters_in, print_json
+from etl_cli.cli.host import pipeline_of_host
+from etl_cli.runtime.command_line import AsJson, Debug, Name, Params, console, parameters_in, print_json
 
 PROGRAM = "manage-pipeline"
 
@@ -130,7 +129,7 @@ def history(
         if as_json:
             print_json([run_data(run) for run in runs])
         else:
-            print_history(commands.console(), runs)
+            print_history(console(), runs)
 
 
 @app.command()
@@ -144,7 +143,7 @@ def show(name: Name, run: RunId, as_json: AsJson = False, debug: Debug = False) 
         if as_json:
             print_json(run_detail_data(detail))
         else:
-            print_run(commands.console(), detail)
+            print_run(console(), detail)
 
 
 @app.command()
