@@ -6,9 +6,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from etl_cli.runtime.command_line import PROGRAM, errors_as_lines, pipeline_at
 from etl_cli.runtime.locate import find_home
+
+if TYPE_CHECKING:
+    from etl_cli.systemd.service import Service
 
 HOST_HOME = Path("/etc/etl")
 
@@ -28,3 +32,12 @@ def pipeline_of_host(program: str, name: str, debug: bool) -> Iterator[Path]:
     """The directory of a pipeline, with errors as lines of that command."""
     with errors_of_host(program, debug), pipeline_at(name, debug) as directory:
         yield directory
+
+
+@contextmanager
+def service_of_host(program: str, name: str, debug: bool, *, user: bool) -> Iterator[Service]:
+    """The service of a pipeline, with errors as lines of that command."""
+    with pipeline_of_host(program, name, debug) as directory:
+        from etl_cli.systemd.service import named_service
+
+        yield named_service(directory, user=user)
