@@ -12,7 +12,7 @@ from psycopg import sql
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import EtlError, PlanError
 from etl_cli.runtime.ledger.ledger import Ledger
-from etl_cli.runtime.ledger.slots import CHANNEL
+from etl_cli.runtime.ledger.requests import CHANNEL
 from etl_cli.runtime.sink.connect import Sink, SinkConnection, connect_sink
 
 ANSWER_S = 15.0

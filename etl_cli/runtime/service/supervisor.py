@@ -16,9 +16,9 @@ from etl_cli.runtime.config import Config
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.ledger.heartbeat import running
 from etl_cli.runtime.ledger.ledger import Ledger
+from etl_cli.runtime.ledger.requests import OpenRequest, take_request
 from etl_cli.runtime.ledger.rescue import drop_leftovers, rescue
 from etl_cli.runtime.ledger.retention import prune
-from etl_cli.runtime.ledger.slots import OpenRequest, take_request
 from etl_cli.runtime.redact import redact, secrets_in
 from etl_cli.runtime.request import Request
 from etl_cli.runtime.retry import is_permanent, next_try

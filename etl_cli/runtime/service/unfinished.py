@@ -7,7 +7,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from etl_cli.runtime.ledger.slots import answer_request, end_slot, unfinished_requests, unfinished_slots
+from etl_cli.runtime.ledger.requests import answer_request, unfinished_requests
+from etl_cli.runtime.ledger.slots import end_slot, unfinished_slots
 from etl_cli.runtime.request import Request
 from etl_cli.runtime.schedule import Schedule, Slot
 from etl_cli.runtime.service.work import Work
