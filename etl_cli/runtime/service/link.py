@@ -45,6 +45,12 @@ class Link:
         """Whether it was tried, and the sink is away."""
         return self.error is not None and not self.is_up
 
+    def take(self, config: Config) -> None:
+        """Give the connection up; the next one is by this configuration."""
+        self.close()
+        self._config = config
+        self.error = None
+
     def connect(self) -> bool:
         """Try once. Raises PlanError where another pipeline has the name in this sink."""
         self.close()
