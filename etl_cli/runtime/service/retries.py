@@ -41,4 +41,5 @@ class Retries:
 
 
 def _timer(work: Work) -> str:
-    return f"retry {work.name}"
+    """Of this work alone: two requests have one name in the log, and so have two entries that are due at once."""
+    return f"retry {work.cause} {work.slot} {work.entry} {work.request_id}"
