@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import socket
 from collections.abc import Mapping
@@ -15,12 +16,13 @@ CHANNEL = "etl_requests"
 
 @dataclass(frozen=True)
 class OpenRequest:
-    """Something that was asked of the service."""
+    """Something that was asked of the service, and that a host has taken."""
 
     request_id: int
     verb: str
     arguments: Mapping[str, Any]
     requested_by: str
+    taken_at: dt.datetime
     run_state: str | None = None
     """Of its newest run, where it was taken before."""
 
@@ -43,7 +45,7 @@ def take_request(connection: SinkConnection, pipeline: str, *, busy: bool) -> Op
         "UPDATE etl.requests SET taken_at = clock_timestamp(), host = %s WHERE request_id ="
         " (SELECT request_id FROM etl.requests WHERE pipeline = %s AND taken_at IS NULL"
         "  AND (verb <> 'cancel' OR %s) ORDER BY request_id LIMIT 1 FOR UPDATE SKIP LOCKED)"
-        " RETURNING request_id, verb, arguments, requested_by",
+        " RETURNING request_id, verb, arguments, requested_by, taken_at",
         [socket.gethostname(), pipeline, busy],
     ).fetchone()
     return OpenRequest(*row) if row else None
@@ -52,7 +54,7 @@ def take_request(connection: SinkConnection, pipeline: str, *, busy: bool) -> Op
 def unfinished_requests(connection: SinkConnection, pipeline: str) -> list[OpenRequest]:
     """Those that this host has taken and not answered, oldest first."""
     rows = connection.execute(
-        "SELECT q.request_id, q.verb, q.arguments, q.requested_by,"
+        "SELECT q.request_id, q.verb, q.arguments, q.requested_by, q.taken_at,"
         " (SELECT r.state FROM etl.runs AS r WHERE r.request_id = q.request_id ORDER BY r.run_id DESC LIMIT 1)"
         " FROM etl.requests AS q WHERE q.pipeline = %s AND q.host = %s AND q.taken_at IS NOT NULL"
         " AND q.finished_at IS NULL ORDER BY q.request_id",

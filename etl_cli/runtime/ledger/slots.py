@@ -24,6 +24,7 @@ class UnfinishedSlot:
 
     due: dt.datetime
     entry: int
+    taken_at: dt.datetime
     run_state: str | None
     is_followed: bool
 
@@ -52,7 +53,7 @@ def end_slot(connection: SinkConnection, pipeline: str, due: dt.datetime, entry:
 def unfinished_slots(connection: SinkConnection, pipeline: str) -> list[UnfinishedSlot]:
     """Those that this host has taken, oldest first."""
     rows = connection.execute(
-        "SELECT s.due_at, s.entry,"
+        "SELECT s.due_at, s.entry, s.claimed_at,"
         " (SELECT r.state FROM etl.runs AS r WHERE r.pipeline = s.pipeline AND r.slot = s.due_at"
         "  AND NOT EXISTS (SELECT FROM etl.slots AS o WHERE (o.pipeline, o.due_at) = (s.pipeline, s.due_at)"
         "                  AND o.entry <> s.entry) ORDER BY r.run_id DESC LIMIT 1),"

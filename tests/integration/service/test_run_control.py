@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
@@ -73,6 +74,37 @@ def test_a_cancelled_read_ends_within_seconds_and_leaves_nothing(
         service.said("serving test")
         time.sleep(2)
     assert states(sink) == [("cancelled",)]
+
+
+def test_a_cancel_holds_though_the_service_dies_before_it_answers(
+    slowed: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    directory = pipeline({"source": "dbo.orders", "chunk_rows": 200})
+    taken = (
+        "INSERT INTO etl.requests (pipeline, verb, requested_by, taken_at, host)"
+        " VALUES ('test', %s, 'somebody', clock_timestamp(), %s)"
+    )
+    host = socket.gethostname()
+    with serving(directory) as service:
+        ask_for_a_run(sink, directory)
+        until(lambda: rows_of(sink, "SELECT sum(rows) > 500 FROM etl.chunks") == [(True,)])
+        with sink.open() as connection:
+            connection.execute(
+                "INSERT INTO etl.slots (pipeline, due_at, host) VALUES ('test', clock_timestamp(), %s)", [host]
+            )
+            connection.execute(taken, ["cancel", host])
+            connection.execute(taken, ["run", host])
+        service.process.kill()
+    hurry(slowed)
+    with serving(directory) as service:
+        service.said("request: run 2 succeeded")
+    assert states(sink) == [("cancelled",), ("succeeded",)]
+    answers = rows_of(sink, "SELECT verb, answer FROM etl.requests ORDER BY request_id")
+    assert answers == [("run", "cancelled"), ("cancel", "cancelled"), ("run", "succeeded")], "the last came after it"
+    assert rows_of(sink, "SELECT outcome FROM etl.slots") == [("cancelled",)]
+    assert rows_of(sink, "SELECT error FROM etl.runs ORDER BY run_id") == [("cancelled by somebody",), (None,)]
+    assert rows_of(sink, "SELECT count(*) FROM etl.chunks WHERE run_id = 2 AND attempt > 1") == [(0,)]
+    assert leftovers(sink) == []
 
 
 STUCK = {
