@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from etl_cli.cli.sandbox import app as sandbox
-from etl_cli.runtime.commands import AsJson, Debug, add_commands, errors_as_lines
+from etl_cli.runtime.command_line import AsJson, Debug, errors_as_lines
+from etl_cli.runtime.commands import add_commands
 
 app = typer.Typer(
     help="SQL Server shards into Postgres: scaffold, check, plan and run pipelines.",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from etl_cli.runtime.commands import print_json
+from etl_cli.runtime.command_line import print_json
 from etl_cli.runtime.locate import find_home
 from etl_cli.scaffold.answers import Answers
 from etl_cli.scaffold.generate import Outcome, generate

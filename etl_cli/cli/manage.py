@@ -4,10 +4,10 @@ from typing import Annotated
 
 import typer
 
-from etl_cli.cli.host import Name, errors_of_host, pipeline_of_host
-from etl_cli.cli.manage_runs import PROGRAM, add_run_commands
-from etl_cli.runtime import commands
-from etl_cli.runtime.commands import AsJson, Debug, Yes, confirm, print_json
+from etl_cli.cli import manage_runs
+from etl_cli.cli.host import errors_of_host, pipeline_of_host, service_of_host
+from etl_cli.cli.manage_runs import PROGRAM
+from etl_cli.runtime.command_line import AsJson, Debug, Name, Yes, confirm, console, print_json
 
 app = typer.Typer(
     help="Pipelines as services of this host: start, stop, look, schedule.",
@@ -34,7 +34,7 @@ def list_(user: User = False, as_json: AsJson = False, debug: Debug = False) -> 
         if as_json:
             print_json([overview_data(overview) for overview in overviews])
         else:
-            print_overviews(commands.console(), overviews)
+            print_overviews(console(), overviews)
 
 
 @app.command()
@@ -48,16 +48,16 @@ def info(name: Name, user: User = False, as_json: AsJson = False, debug: Debug =
         if as_json:
             print_json(detail_data(detail))
         else:
-            print_detail(commands.console(), detail)
+            print_detail(console(), detail)
 
 
 @app.command()
 def start(name: Name, user: User = False, force: Force = False, debug: Debug = False) -> None:
     """Install the service, start it, and have it start at boot."""
-    with pipeline_of_host(PROGRAM, name, debug) as directory:
+    with service_of_host(PROGRAM, name, debug, user=user) as its:
         from etl_cli.systemd import service
 
-        _say(service.start(service.named_service(directory, user=user), force=force))
+        _say(service.start(its, force=force))
 
 
 @app.command()
@@ -68,19 +68,19 @@ def stop(
     debug: Debug = False,
 ) -> None:
     """Stop the service; a run under way is interrupted and goes on at the next start."""
-    with pipeline_of_host(PROGRAM, name, debug) as directory:
+    with service_of_host(PROGRAM, name, debug, user=user) as its:
         from etl_cli.systemd import service
 
-        _say(service.stop(service.named_service(directory, user=user), disable=disable))
+        _say(service.stop(its, disable=disable))
 
 
 @app.command()
 def restart(name: Name, user: User = False, force: Force = False, debug: Debug = False) -> None:
     """Stop and start the service: it takes a changed .env, etl.py and unit."""
-    with pipeline_of_host(PROGRAM, name, debug) as directory:
+    with service_of_host(PROGRAM, name, debug, user=user) as its:
         from etl_cli.systemd import service
 
-        _say(service.restart(service.named_service(directory, user=user), force=force))
+        _say(service.restart(its, force=force))
 
 
 @app.command()
@@ -95,11 +95,10 @@ def logs(
     debug: Debug = False,
 ) -> None:
     """Show what the service has logged."""
-    with pipeline_of_host(PROGRAM, name, debug) as directory:
+    with service_of_host(PROGRAM, name, debug, user=user) as its:
         from etl_cli.cli.manage_show import print_entry
-        from etl_cli.systemd import journal, service
+        from etl_cli.systemd import journal
 
-        its = service.named_service(directory, user=user)
         wanted = lines if lines is not None or since else 50
         for entry in journal.entries(its.unit, its.scope, lines=wanted, since=since, level=level, follow=follow):
             print_entry(entry, as_json=as_json)
@@ -108,12 +107,11 @@ def logs(
 @app.command()
 def unit(name: Name, user: User = False, as_json: AsJson = False, debug: Debug = False) -> None:
     """Print the unit that `start` would install."""
-    with pipeline_of_host(PROGRAM, name, debug) as directory:
+    with service_of_host(PROGRAM, name, debug, user=user) as its:
         from etl_cli.runtime.config import load_config
         from etl_cli.systemd import service
 
-        its = service.named_service(directory, user=user)
-        text = service.planned_unit(its, load_config(directory))
+        text = service.planned_unit(its, load_config(its.directory))
         if as_json:
             print_json({"unit": its.unit, "file": str(its.systemctl.directory / its.unit), "text": text})
         else:
@@ -181,16 +179,15 @@ def delete(
     debug: Debug = False,
 ) -> None:
     """Remove the service; the pipeline's directory stays, and the data in the sink always."""
-    with pipeline_of_host(PROGRAM, name, debug) as directory:
+    with service_of_host(PROGRAM, name, debug, user=user) as its:
         from etl_cli.systemd import service
 
-        its = service.named_service(directory, user=user)
-        what = f"the service {its.unit}" + (f" and {directory} with everything in it" if purge else "")
+        what = f"the service {its.unit}" + (f" and {its.directory} with everything in it" if purge else "")
         confirm(f"Remove {what}?", yes)
         _say(service.delete(its, purge=purge))
 
 
-add_run_commands(app)
+app.add_typer(manage_runs.app)
 
 
 def _say(lines: list[str]) -> None:

@@ -7,146 +7,154 @@ from typing import Annotated, Any
 
 import typer
 
-from etl_cli.cli.host import Name, pipeline_of_host
-from etl_cli.runtime import commands
-from etl_cli.runtime.commands import AsJson, Debug, Params, parameters_in, print_json
+from etl_cli.cli.host import pipeline_of_host
+from etl_cli.runtime.command_line import AsJson, Debug, Name, Params, console, parameters_in, print_json
 
 PROGRAM = "manage-pipeline"
+
+app = typer.Typer(rich_markup_mode=None)
+"""Part of the one in manage.py, which takes these commands as its own."""
 
 Wait = Annotated[bool, typer.Option("--wait", help="Wait until it has ended, and end as it did.")]
 RunId = Annotated[int, typer.Argument(metavar="RUN", help="The run's number, as `history` shows it.")]
 
 
-def add_run_commands(app: typer.Typer) -> None:
-    """Add run, cancel, retry, resume, rerun, pause, unpause, history, show and wait to `app`."""
+@app.command()
+def run(
+    name: Name,
+    full: Annotated[bool, typer.Option("--full", help="Read everything, whatever the watermarks say.")] = False,
+    table: Annotated[list[str] | None, typer.Option(help="Only this source table; may be repeated.")] = None,
+    shard: Annotated[list[str] | None, typer.Option(help="Only this shard; may be repeated.")] = None,
+    step: Annotated[list[str] | None, typer.Option(help="Only this step; may be repeated.")] = None,
+    param: Params = None,
+    params: Annotated[Path | None, typer.Option(help="A JSON file of parameters.")] = None,
+    wait: Wait = False,
+    debug: Debug = False,
+) -> None:
+    """Run once now, through the service."""
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
+        from etl_cli.runtime.asking import ask_for_run
 
-    @app.command()
-    def run(
-        name: Name,
-        full: Annotated[bool, typer.Option("--full", help="Read everything, whatever the watermarks say.")] = False,
-        table: Annotated[list[str] | None, typer.Option(help="Only this source table; may be repeated.")] = None,
-        shard: Annotated[list[str] | None, typer.Option(help="Only this shard; may be repeated.")] = None,
-        step: Annotated[list[str] | None, typer.Option(help="Only this step; may be repeated.")] = None,
-        param: Params = None,
-        params: Annotated[Path | None, typer.Option(help="A JSON file of parameters.")] = None,
-        wait: Wait = False,
-        debug: Debug = False,
-    ) -> None:
-        """Run once now, through the service."""
-        with pipeline_of_host(PROGRAM, name, debug) as directory:
-            from etl_cli.runtime.asking import ask_for_run
+        given = {**_from_file(params), **parameters_in(param or [])}
+        wanted = {"full": full, "tables": table, "shards": shard, "steps": step, "params": given}
+        arguments = {key: value for key, value in wanted.items() if value}
+        _asked(name, directory, ask_for_run(directory, arguments), "a run", wait)
 
-            given = {**_from_file(params), **parameters_in(param or [])}
-            wanted = {"full": full, "tables": table, "shards": shard, "steps": step, "params": given}
-            arguments = {key: value for key, value in wanted.items() if value}
-            _asked(name, directory, ask_for_run(directory, arguments), "a run", wait)
 
-    @app.command()
-    def cancel(name: Name, debug: Debug = False) -> None:
-        """End what runs and forget what waits, within seconds and for good: nothing of it is resumed."""
-        with pipeline_of_host(PROGRAM, name, debug) as directory:
-            from etl_cli.runtime.asking import ask_to_cancel
+@app.command()
+def cancel(name: Name, debug: Debug = False) -> None:
+    """End what runs and forget what waits, within seconds and for good: nothing of it is resumed."""
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
+        from etl_cli.runtime.asking import ask_to_cancel
 
-            print(ask_to_cancel(directory))
+        print(ask_to_cancel(directory))
 
-    @app.command()
-    def retry(
-        name: Name,
-        run: Annotated[int | None, typer.Argument(metavar="[RUN]", help="The newest by default.")] = None,
-        wait: Wait = False,
-        debug: Debug = False,
-    ) -> None:
-        """Try a failed run again: its failed tasks and steps only."""
-        with pipeline_of_host(PROGRAM, name, debug) as directory:
-            from etl_cli.runtime.asking import retry_of
 
-            _asked(name, directory, retry_of(directory, run), "a retry", wait)
+@app.command()
+def retry(
+    name: Name,
+    run: Annotated[int | None, typer.Argument(metavar="[RUN]", help="The newest by default.")] = None,
+    wait: Wait = False,
+    debug: Debug = False,
+) -> None:
+    """Try a failed run again: its failed tasks and steps only."""
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
+        from etl_cli.runtime.asking import retry_of
 
-    @app.command()
-    def resume(name: Name, wait: Wait = False, debug: Debug = False) -> None:
-        """Go on with an interrupted run after its last chunk."""
-        with pipeline_of_host(PROGRAM, name, debug) as directory:
-            from etl_cli.runtime.asking import retry_of
+        _asked(name, directory, retry_of(directory, run), "a retry", wait)
 
-            _asked(name, directory, retry_of(directory, None), "a resumption", wait)
 
-    @app.command()
-    def rerun(
-        name: Name,
-        run: RunId,
-        from_: Annotated[str, typer.Option("--from", metavar="STEP", help="The first step that runs again.")],
-        wait: Wait = False,
-        debug: Debug = False,
-    ) -> None:
-        """Run a step and those after it again, with the stored results of the steps before."""
-        with pipeline_of_host(PROGRAM, name, debug) as directory:
-            from etl_cli.runtime.asking import ask_for_run
+@app.command()
+def resume(name: Name, wait: Wait = False, debug: Debug = False) -> None:
+    """Go on with an interrupted run after its last chunk."""
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
+        from etl_cli.runtime.asking import retry_of
 
-            request = ask_for_run(directory, {"rerun_of": run, "from_step": from_})
-            _asked(name, directory, request, "a rerun", wait)
+        _asked(name, directory, retry_of(directory, None), "a resumption", wait)
 
-    @app.command()
-    def pause(name: Name, debug: Debug = False) -> None:
-        """Let slots pass, on every host, until `unpause`; they are counted."""
-        with pipeline_of_host(PROGRAM, name, debug) as directory:
-            from etl_cli.runtime.asking import pause_slots
 
-            new = pause_slots(directory)
-            print(f"{name} is paused: its slots pass" if new else f"{name} is paused already; nothing was done")
+@app.command()
+def rerun(
+    name: Name,
+    run: RunId,
+    from_: Annotated[str, typer.Option("--from", metavar="STEP", help="The first step that runs again.")],
+    wait: Wait = False,
+    debug: Debug = False,
+) -> None:
+    """Run a step and those after it again, with the stored results of the steps before."""
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
+        from etl_cli.runtime.asking import ask_for_run
 
-    @app.command()
-    def unpause(name: Name, debug: Debug = False) -> None:
-        """Run slots again."""
-        with pipeline_of_host(PROGRAM, name, debug) as directory:
-            from etl_cli.runtime.asking import unpause_slots
+        request = ask_for_run(directory, {"rerun_of": run, "from_step": from_})
+        _asked(name, directory, request, "a rerun", wait)
 
-            passed = unpause_slots(directory)
-            print(f"{name} was not paused" if passed is None else f"{name} runs its slots again; {passed} have passed")
 
-    @app.command()
-    def history(
-        name: Name,
-        lines: Annotated[int, typer.Option("--lines", "-n", "--limit", min=1, help="The last so many runs.")] = 20,
-        status: Annotated[
-            str | None, typer.Option(help="Only succeeded, failed, cancelled, interrupted or running ones.")
-        ] = None,
-        since: Annotated[datetime | None, typer.Option(help="Only those since a time: 2026-01-31.")] = None,
-        as_json: AsJson = False,
-        debug: Debug = False,
-    ) -> None:
-        """Show the pipeline's runs, newest first."""
-        with pipeline_of_host(PROGRAM, name, debug) as directory:
-            from etl_cli.cli.manage_show import print_history, run_data
-            from etl_cli.runtime import looking
+@app.command()
+def pause(name: Name, debug: Debug = False) -> None:
+    """Let slots pass, on every host, until `unpause`; they are counted."""
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
+        from etl_cli.runtime.asking import pause_slots
 
-            runs = looking.history(directory, lines, status, since.astimezone() if since else None)
-            if as_json:
-                print_json([run_data(run) for run in runs])
-            else:
-                print_history(commands.console(), runs)
+        new = pause_slots(directory)
+        print(f"{name} is paused: its slots pass" if new else f"{name} is paused already; nothing was done")
 
-    @app.command()
-    def show(name: Name, run: RunId, as_json: AsJson = False, debug: Debug = False) -> None:
-        """Show a run: its steps, tasks, chunks, errors, parameters, and who asked for it."""
-        with pipeline_of_host(PROGRAM, name, debug) as directory:
-            from etl_cli.cli.manage_show import print_run, run_detail_data
-            from etl_cli.runtime import looking
 
-            detail = looking.show_run(directory, run)
-            if as_json:
-                print_json(run_detail_data(detail))
-            else:
-                print_run(commands.console(), detail)
+@app.command()
+def unpause(name: Name, debug: Debug = False) -> None:
+    """Run slots again."""
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
+        from etl_cli.runtime.asking import unpause_slots
 
-    @app.command()
-    def wait(name: Name, run: RunId, debug: Debug = False) -> None:
-        """Wait until a run has ended; ends with 0 where it succeeded, else with 1."""
-        with pipeline_of_host(PROGRAM, name, debug) as directory:
-            from etl_cli.runtime.asking import wait_for_run
+        passed = unpause_slots(directory)
+        print(f"{name} was not paused" if passed is None else f"{name} runs its slots again; {passed} have passed")
 
-            state = wait_for_run(directory, run)
-            print(f"run {run} {state}")
-            raise typer.Exit(0 if state == "succeeded" else 1)
+
+@app.command()
+def history(
+    name: Name,
+    lines: Annotated[int, typer.Option("--lines", "-n", "--limit", min=1, help="The last so many runs.")] = 20,
+    status: Annotated[
+        str | None, typer.Option(help="Only succeeded, failed, cancelled, interrupted or running ones.")
+    ] = None,
+    since: Annotated[datetime | None, typer.Option(help="Only those since a time: 2026-01-31.")] = None,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Show the pipeline's runs, newest first."""
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
+        from etl_cli.cli.manage_show import print_history, run_data
+        from etl_cli.runtime import looking
+
+        runs = looking.history(directory, lines, status, since.astimezone() if since else None)
+        if as_json:
+            print_json([run_data(run) for run in runs])
+        else:
+            print_history(console(), runs)
+
+
+@app.command()
+def show(name: Name, run: RunId, as_json: AsJson = False, debug: Debug = False) -> None:
+    """Show a run: its steps, tasks, chunks, errors, parameters, and who asked for it."""
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
+        from etl_cli.cli.manage_show import print_run, run_detail_data
+        from etl_cli.runtime import looking
+
+        detail = looking.show_run(directory, run)
+        if as_json:
+            print_json(run_detail_data(detail))
+        else:
+            print_run(console(), detail)
+
+
+@app.command()
+def wait(name: Name, run: RunId, debug: Debug = False) -> None:
+    """Wait until a run has ended; ends with 0 where it succeeded, else with 1."""
+    with pipeline_of_host(PROGRAM, name, debug) as directory:
+        from etl_cli.runtime.asking import wait_for_run
+
+        state = wait_for_run(directory, run)
+        print(f"run {run} {state}")
+        raise typer.Exit(0 if state == "succeeded" else 1)
 
 
 def _asked(name: str, directory: Path, request: int, what: str, wait: bool) -> None:

@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl_cli.cli.host import errors_of_host
-from etl_cli.runtime import commands
-from etl_cli.runtime.commands import AsJson, Debug, print_json
+from etl_cli.runtime.command_line import AsJson, Debug, console, print_json
 
 if TYPE_CHECKING:
     from etl_cli.monitor.look import Look
@@ -60,7 +59,7 @@ def look(
         elif watch is not None:
             from etl_cli.cli.monitor_show import watch_looks
 
-            watch_looks(commands.console(), lambda: _looks(user), watch)
+            watch_looks(console(), lambda: _looks(user), watch)
             raise typer.Exit(130)
         else:
             _show(*_looks(user), as_json=as_json)
@@ -105,8 +104,8 @@ def _show(looks: list["Look"], problems: list[str], *, as_json: bool) -> None:
     if as_json:
         print_json(looks_data(looks, problems))
     else:
-        console = commands.console()
-        console.print(looks_text(console, looks, problems, now_utc()))
+        terminal = console()
+        terminal.print(looks_text(terminal, looks, problems, now_utc()))
     if not all(look.health.is_well for look in looks):
         raise typer.Exit(1)
 
@@ -129,7 +128,7 @@ def _refuse_contradictions(watch: float | None, *, as_json: bool, record: bool) 
         return
     if watch < SHORTEST_WATCH_S:
         raise UsageError(f"--watch {watch:g} is too often", f"give {SHORTEST_WATCH_S:g} second or more")
-    if not commands.console().is_terminal:
+    if not console().is_terminal:
         raise UsageError("--watch needs a terminal", "without one use --json, or no option, as often as you like")
 
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from etl_cli.runtime.commands import AsJson, Debug, errors_as_lines, print_json
+from etl_cli.runtime.command_line import AsJson, Debug, errors_as_lines, print_json
 
 app = typer.Typer(
     help="Four SQL Server stand-ins and a Postgres, for trying out.",

@@ -15,7 +15,8 @@ from etl_cli.runtime.errors import EtlError, UsageError
 from etl_cli.runtime.ledger.heartbeat import running
 from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.ledger.migrate import ledger_errors
-from etl_cli.runtime.ledger.slots import answer_of, ask, pause, unpause
+from etl_cli.runtime.ledger.pauses import pause, unpause
+from etl_cli.runtime.ledger.requests import answer_of, ask
 from etl_cli.runtime.planning import sink_of
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink
 

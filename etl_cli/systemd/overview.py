@@ -21,7 +21,7 @@ from etl_cli.runtime.ledger.history import (
     recent_histories,
     tasks_of_run,
 )
-from etl_cli.runtime.ledger.slots import Pause, paused
+from etl_cli.runtime.ledger.pauses import Pause, paused
 from etl_cli.runtime.sink.connect import Sink, SinkConnection, connect_sink
 from etl_cli.systemd.command import SystemdError
 from etl_cli.systemd.service import Service, changed_since_start, known_config, service_of

@@ -21,8 +21,8 @@ ORDERS = ("CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY)", "INSERT INTO 
 _PROGRAM = """
 import sys
 from pathlib import Path
-from etl_cli.runtime.service import supervisor
-supervisor.RECONNECT_S = float(sys.argv[2])
+from etl_cli.runtime.service import ledger_watch, supervisor
+ledger_watch.RECONNECT_S = float(sys.argv[2])
 sys.exit(supervisor.serve(Path(sys.argv[1])))
 """
 

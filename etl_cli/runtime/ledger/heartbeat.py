@@ -49,6 +49,16 @@ def running(connection: SinkConnection, pipeline: str) -> list[RunningRun]:
     return [RunningRun(*row) for row in rows]
 
 
+def works_in_sink(connection: SinkConnection, pipeline: str) -> bool:
+    """Whether the sink shows a statement of the pipeline's run as active: an index build, a long merge."""
+    row = connection.execute(
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND state = 'active'"
+        " AND application_name LIKE %s AND wait_event_type IS DISTINCT FROM 'Client'",
+        [f"etl-cli {pipeline} run %"],
+    ).fetchone()
+    return row is not None
+
+
 class Heartbeat:
     """Renews a run's heartbeat from a thread and a connection of its own: the ledger's may be busy for minutes."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import socket
 from collections.abc import Collection
 
 from etl_cli.runtime.errors import PlanError
@@ -47,6 +49,15 @@ def rescue(connection: SinkConnection, pipeline: str) -> list[int]:
     Their statements in the sink end first: a dead client does not stop what it has begun.
     """
     return [run.run_id for run in running(connection, pipeline) if _rescued(connection, run)]
+
+
+def cancel_interrupted(connection: SinkConnection, pipeline: str, asked_at: dt.datetime, error: str) -> None:
+    """interrupted -> cancelled, for the runs that were at work on this host when their cancel was taken."""
+    connection.execute(
+        "UPDATE etl.runs SET state = 'cancelled', error = %s WHERE pipeline = %s AND host = %s"
+        " AND state = 'interrupted' AND attempted_at <= %s AND finalized_at >= %s",
+        [error, pipeline, socket.gethostname(), asked_at, asked_at],
+    )
 
 
 def drop_leftovers(

@@ -8,7 +8,6 @@ import sys
 from pathlib import Path
 
 from etl_cli.runtime.alerts import Alert, Reason, wants
-from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.service.log import Log
 from etl_cli.runtime.service.taken import TakenConfig
 
@@ -16,20 +15,19 @@ from etl_cli.runtime.service.taken import TakenConfig
 class Alarm:
     """Of one pipeline."""
 
-    def __init__(self, directory: Path, config: Config, taken: TakenConfig, log: Log) -> None:
+    def __init__(self, directory: Path, taken: TakenConfig, log: Log) -> None:
         self._directory = directory
         self._taken = taken
         self._log = log
         self._senders: list[subprocess.Popen[bytes]] = []
-        self.config = config
 
     def raise_(
         self, reason: Reason, what: str, *, run_id: int | None = None, tasks: tuple[str, ...] = (), to_do: str = ""
     ) -> None:
         """Tell whoever wants to know; the log's last lines go with it."""
-        if not wants(self.config, reason):
+        if not wants(self._taken.config, reason):
             return
-        alert = Alert(reason, self.config.name, what, run_id, tasks, self._log.recent(), to_do)
+        alert = Alert(reason, self._taken.config.name, what, run_id, tasks, self._log.recent(), to_do)
         sender = subprocess.Popen(
             [sys.executable, "-P", "-m", "etl_cli.runtime", "alert", str(self._directory)],
             stdin=subprocess.PIPE,

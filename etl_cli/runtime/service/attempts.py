@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from etl_cli.runtime.config import Config
 from etl_cli.runtime.service.child import Child
 from etl_cli.runtime.service.reports import Report
 from etl_cli.runtime.service.taken import TakenConfig
@@ -31,7 +30,6 @@ class Attempts:
     def __init__(
         self,
         directory: Path,
-        config: Config,
         taken: TakenConfig,
         selector: selectors.BaseSelector,
         timers: Timers,
@@ -48,7 +46,6 @@ class Attempts:
         self._works_in_sink = works_in_sink
         self._children: dict[Child, Work] = {}
         self._stop_by: float | None = None
-        self.config = config
 
     @property
     def are_active(self) -> bool:
@@ -63,7 +60,7 @@ class Attempts:
     @property
     def sleep_s(self) -> float | None:
         """How long nobody need look after them; None = for ever."""
-        longest = [min(STALL_LOOK_S, self.config.stall_timeout / 2)] if self._children else []
+        longest = [min(STALL_LOOK_S, self._taken.config.stall_timeout / 2)] if self._children else []
         if self._stop_by is not None:
             longest.append(max(0.1, self._stop_by - time.monotonic()))
         return min(longest, default=None)
@@ -73,7 +70,7 @@ class Attempts:
         child = Child(self._directory, self._taken.text, work.as_json())
         self._children[child] = work
         self._selector.register(child.pipe, selectors.EVENT_READ, partial(self._listen, child))
-        limit_s = self.config.run_timeout
+        limit_s = self._taken.config.run_timeout
         if limit_s is not None:
             reason = f"it took longer than run_timeout ({limit_s:.0f} s)"
             self._timers.after(limit_s, f"timeout {child.pid}", partial(child.kill, reason))
@@ -81,7 +78,7 @@ class Attempts:
 
     def stop(self) -> None:
         """Have all of them stop in order; those that have not by `stop_grace` are killed."""
-        self._stop_by = time.monotonic() + self.config.stop_grace + _MARGIN_S
+        self._stop_by = time.monotonic() + self._taken.config.stop_grace + _MARGIN_S
         for child in self._children:
             child.stop()
 
@@ -115,7 +112,7 @@ class Attempts:
         if self._stop_by is not None and time.monotonic() > self._stop_by:
             child.kill("it did not stop within stop_grace")
         silent_s = time.monotonic() - child.heard_at
-        if silent_s <= self.config.stall_timeout:
+        if silent_s <= self._taken.config.stall_timeout:
             return
         if self._works_in_sink():
             child.heard_at = time.monotonic()

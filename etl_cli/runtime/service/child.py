@@ -26,10 +26,8 @@ class Child:
         self._rest = b""
         self.last: Report | None = None
         self.heard_at = time.monotonic()
-        self.stopped_at: float | None = None
         self.killed_for: str | None = None
         self.cancelled_by: str | None = None
-        self.cancelled_at = 0.0
         try:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "etl_cli.runtime", "attempt", str(directory), json.dumps(request)],
@@ -73,13 +71,12 @@ class Child:
 
     def stop(self) -> None:
         """Ask it to stop: what is under way is rolled back, the rest is recorded."""
-        self.stopped_at = self.stopped_at or time.monotonic()
         self._process.send_signal(signal.SIGTERM)
 
     def cancel(self, by: str) -> None:
         """Have it end for good: what is under way is rolled back, nothing is resumed."""
         if self.cancelled_by is None:
-            self.cancelled_by, self.cancelled_at = by, time.monotonic()
+            self.cancelled_by = by
             self._process.send_signal(CANCEL)
 
     def kill(self, reason: str) -> None:

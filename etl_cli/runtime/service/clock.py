@@ -13,6 +13,7 @@ from etl_cli.runtime.service.alarm import Alarm
 from etl_cli.runtime.service.link import Link
 from etl_cli.runtime.service.log import Log
 from etl_cli.runtime.service.timers import Timers
+from etl_cli.runtime.service.work import Work
 
 
 class Clock:
@@ -32,10 +33,9 @@ class Clock:
         self._counts_from: dt.datetime | None = None
         self._began = dt.datetime.now(dt.UTC)
 
-    def take(self, config: Config, link: Link) -> None:
+    def take(self, config: Config) -> None:
         """Go by this configuration from now on: slots of a new schedule count from its taking."""
         self._config = config
-        self._link = link
         schedule = Schedule.of(config)
         if schedule != self.schedule:
             self.schedule, self._counts_from = schedule, dt.datetime.now(dt.UTC)
@@ -91,6 +91,10 @@ class Clock:
         if missed[-1].due > self._told_until:
             self._told_until = missed[-1].due
             self._alarm.raise_("missed", told, to_do=f"nothing, or by hand: manage-pipeline run {self._config.name}")
+
+    def named(self, work: Work) -> str:
+        """A piece of work as the log names it."""
+        return f"slot {self.local(work.slot)}" if work.slot is not None else work.cause
 
     def local(self, moment: dt.datetime) -> str:
         """A time as the pipeline's own zone has it."""

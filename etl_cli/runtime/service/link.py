@@ -12,7 +12,7 @@ from psycopg import sql
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import EtlError, PlanError
 from etl_cli.runtime.ledger.ledger import Ledger
-from etl_cli.runtime.ledger.slots import CHANNEL
+from etl_cli.runtime.ledger.requests import CHANNEL
 from etl_cli.runtime.sink.connect import Sink, SinkConnection, connect_sink
 
 ANSWER_S = 15.0
@@ -44,6 +44,12 @@ class Link:
     def is_lost(self) -> bool:
         """Whether it was tried, and the sink is away."""
         return self.error is not None and not self.is_up
+
+    def take(self, config: Config) -> None:
+        """Give the connection up; the next one is by this configuration."""
+        self.close()
+        self._config = config
+        self.error = None
 
     def connect(self) -> bool:
         """Try once. Raises PlanError where another pipeline has the name in this sink."""

@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 
 from etl_cli.runtime.config import Config, load_config
+from etl_cli.runtime.redact import redact, secrets_in
 
 FILE = "config.json"
 
@@ -27,6 +28,14 @@ class TakenConfig:
         place = os.environ.get("RUNTIME_DIRECTORY", "").split(":")[0]
         self._file = Path(place) / FILE if place else None
         self._taken: str | None = None
+        self._config: Config | None = None
+        self._secrets: set[str] = set()
+
+    @property
+    def config(self) -> Config:
+        """The configuration that holds; there is one from the first `read` on."""
+        assert self._config is not None
+        return self._config
 
     def read(self) -> Config:
         """The configuration in the file as it is now. Raises ConfigError."""
@@ -36,7 +45,13 @@ class TakenConfig:
             text = self._read.decode()
         config = load_config(self._directory, text=text)
         self.text = text or ""
+        self._config = config
+        self._secrets = secrets_in(config)
         return config
+
+    def redacted(self, told: object) -> str:
+        """A text without the secrets of the configuration; empty for None."""
+        return redact(str(told), self._secrets) if told else ""
 
     def took(self) -> None:
         """What was read last holds."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
-from etl_cli.runtime.ledger.slots import answer_request, end_slot, unfinished_requests, unfinished_slots
+from etl_cli.runtime.ledger.requests import OpenRequest, answer_request, unfinished_requests
+from etl_cli.runtime.ledger.rescue import cancel_interrupted, drop_leftovers
+from etl_cli.runtime.ledger.slots import end_slot, unfinished_slots
 from etl_cli.runtime.request import Request
 from etl_cli.runtime.schedule import Schedule, Slot
 from etl_cli.runtime.service.work import Work
@@ -21,20 +23,47 @@ def unfinished_work(connection: SinkConnection, pipeline: str, schedule: Schedul
     """What is to be gone on with, or to be begun: a slot or a request that is taken is never forgotten.
 
     Where the run had ended already, that is recorded. A slot that a newer one of its entry has followed is skipped.
+    A cancel holds for all that was taken before it, though the service ended before it could answer. Nothing of the
+    pipeline runs on this host any more.
     """
+    requests = unfinished_requests(connection, pipeline)
+    cancels = [request for request in requests if request.verb == "cancel"]
+    for cancel in cancels:
+        cancel_interrupted(connection, pipeline, cancel.taken_at, f"cancelled by {cancel.requested_by}")
+    if cancels:
+        drop_leftovers(connection, pipeline, [], [], 0)
+    cancelled_at = max((cancel.taken_at for cancel in cancels), default=None)
+    of_slots = _work_of_slots(connection, pipeline, schedule, cancelled_at)
+    return [*of_slots, *_work_of_requests(connection, requests, cancelled_at)]
+
+
+def _work_of_slots(
+    connection: SinkConnection, pipeline: str, schedule: Schedule, cancelled_at: datetime | None
+) -> list[Work]:
     found = []
     for slot in unfinished_slots(connection, pipeline):
         if slot.run_state in ("succeeded", "cancelled"):
             end_slot(connection, pipeline, slot.due, slot.entry, slot.run_state)
+        elif cancelled_at is not None and slot.taken_at <= cancelled_at:
+            end_slot(connection, pipeline, slot.due, slot.entry, "cancelled")
         elif slot.is_followed:
             end_slot(connection, pipeline, slot.due, slot.entry, "skipped")
         else:
             there = schedule.slots_between(slot.due - _INSTANT, slot.due)
             known = next((one for one in there if one.entry == slot.entry), Slot(slot.due, slot.entry))
             found.append(_going_on(work_of_slot(known), slot.run_state))
-    for request in unfinished_requests(connection, pipeline):
+    return found
+
+
+def _work_of_requests(
+    connection: SinkConnection, requests: Sequence[OpenRequest], cancelled_at: datetime | None
+) -> list[Work]:
+    found = []
+    for request in requests:
         if request.run_state in ("succeeded", "cancelled"):
             answer_request(connection, request.request_id, request.run_state)
+        elif cancelled_at is not None and request.taken_at <= cancelled_at:  # the cancel itself, too
+            answer_request(connection, request.request_id, "cancelled")
         elif request.verb == "run":
             work = work_of_request(request.request_id, request.arguments, request.requested_by)
             found.append(_going_on(work, request.run_state))

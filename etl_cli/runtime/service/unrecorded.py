@@ -10,7 +10,8 @@ from datetime import datetime
 from pathlib import Path
 
 from etl_cli.runtime.ledger.ledger import end_run_of
-from etl_cli.runtime.ledger.slots import answer_request, end_slot
+from etl_cli.runtime.ledger.requests import answer_request
+from etl_cli.runtime.ledger.slots import end_slot
 from etl_cli.runtime.sink.connect import SinkConnection
 
 FILE = "unrecorded.jsonl"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from etl_cli.runtime.errors import EtlError
-from tests.integration.copy.test_programs import program
 from tests.support.copying import Make, rows_of
 from tests.support.database import SinkDatabase
+from tests.support.programs import program
 from tests.support.source import Shards
 
 LISTENING = """

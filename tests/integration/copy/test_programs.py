@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from textwrap import dedent
 
 import pytest
 
 from etl_cli.runtime.errors import EtlError
 from tests.support.copying import Make, rows_of
 from tests.support.database import SinkDatabase
-from tests.support.pipeline import PipelineDirectory
+from tests.support.programs import assert_told_in_a_line, program
 from tests.support.source import Shards
 
 TABLE = (
@@ -21,12 +20,6 @@ TABLE = (
     " (2, 0, 20.50, N'Bob', '2026-01-02', NULL), (3, 1, NULL, NULL, NULL, NULL)",
 )
 ORDERS = {"source": "dbo.Orders", "target": "orders"}
-
-
-def program(directory: PipelineDirectory, body: str) -> PipelineDirectory:
-    head = "from etl_cli.runtime import Pipeline\n\npipeline = Pipeline.load(__file__)\n"
-    (directory.path / "etl.py").write_text(head + dedent(body))
-    return directory
 
 
 @pytest.fixture
@@ -216,11 +209,5 @@ def test_a_wrong_program_is_told_in_a_line_and_leaves_the_target_alone(
     body, wanted = WRONG[wrong]
     pipeline(ORDERS).run()
     orders.execute("UPDATE dbo.Orders SET Name = N'new'")
-    directory = pipeline(ORDERS)
-    head = "from etl_cli.runtime import Pipeline\npipeline = Pipeline.load(__file__)\n\n"
-    (directory.path / "etl.py").write_text(head + body + "\n")
-    done = directory.cli("run")
-    assert done.code in (1, 2), done.out
-    assert wanted in done.err
-    assert "Traceback" not in done.err
+    assert_told_in_a_line(program(pipeline(ORDERS), body), wanted)
     assert rows_of(sink, "SELECT count(*) FROM orders WHERE name = 'new'") == [(0,)]

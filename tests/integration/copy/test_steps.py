@@ -9,9 +9,9 @@ import time
 import pytest
 
 from etl_cli.runtime.errors import EtlError
-from tests.integration.copy.test_programs import program
 from tests.support.copying import Make, rows_of
 from tests.support.database import SinkDatabase
+from tests.support.programs import assert_told_in_a_line, program
 from tests.support.slowing import filled, hurry, slow
 from tests.support.source import Shards
 from tests.support.waiting import until
@@ -224,13 +224,7 @@ WRONG: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize("wrong", WRONG)
 def test_a_wrong_graph_is_told_in_a_line(wrong: str, orders: Shards, sink: SinkDatabase, pipeline: Make) -> None:
     body, wanted = WRONG[wrong]
-    directory = pipeline(ORDERS)
-    head = "from etl_cli.runtime import Pipeline\npipeline = Pipeline.load(__file__)\n\n"
-    (directory.path / "etl.py").write_text(head + body + "\n")
-    done = directory.cli("run")
-    assert done.code in (1, 2), done.out
-    assert wanted in done.err
-    assert "Traceback" not in done.err
+    assert_told_in_a_line(program(pipeline(ORDERS), body), wanted)
 
 
 def test_parameters_come_from_the_command_line_the_configuration_and_a_resumption(

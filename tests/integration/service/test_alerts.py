@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from etl_cli.runtime.ledger.slots import ask
+from etl_cli.runtime.ledger.requests import ask
 from tests.conftest import free_port
 from tests.support.copying import Make, rows_of
 from tests.support.database import SinkDatabase

@@ -9,7 +9,7 @@ from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from etl_cli.runtime.ledger.slots import ask
+from etl_cli.runtime.ledger.requests import ask
 from tests.conftest import free_port
 from tests.support.copying import Make, rows_of
 from tests.support.database import SinkDatabase

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from etl_cli.runtime.config import load_config
-from etl_cli.runtime.ledger.slots import ask
+from etl_cli.runtime.ledger.requests import ask
 from etl_cli.runtime.service.link import ANSWER_S, Link
 from tests.support.copying import Make
 from tests.support.database import SUPERUSER, SinkDatabase

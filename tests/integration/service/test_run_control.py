@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -16,6 +16,7 @@ from etl_cli.runtime.errors import UsageError
 from tests.support.copying import Make, leftovers, rows_of
 from tests.support.database import SinkDatabase
 from tests.support.pipeline import Finished, PipelineDirectory
+from tests.support.programs import program
 from tests.support.serving import ORDERS, Service, serving
 from tests.support.slowing import filled, hurry, slow
 from tests.support.source import Shards
@@ -29,12 +30,6 @@ def manage(verb: str, directory: PipelineDirectory, *options: str) -> Finished:
     command = [sys.executable, "-c", program, verb, str(directory.path), *options]
     done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
     return Finished(done.returncode, done.stdout, done.stderr)
-
-
-def programmed(directory: PipelineDirectory, body: str) -> PipelineDirectory:
-    head = "from etl_cli.runtime import Pipeline\nimport time\n\npipeline = Pipeline.load(__file__)\n"
-    (directory.path / "etl.py").write_text(head + dedent(body))
-    return directory
 
 
 @pytest.fixture
@@ -81,6 +76,37 @@ def test_a_cancelled_read_ends_within_seconds_and_leaves_nothing(
     assert states(sink) == [("cancelled",)]
 
 
+def test_a_cancel_holds_though_the_service_dies_before_it_answers(
+    slowed: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    directory = pipeline({"source": "dbo.orders", "chunk_rows": 200})
+    taken = (
+        "INSERT INTO etl.requests (pipeline, verb, requested_by, taken_at, host)"
+        " VALUES ('test', %s, 'somebody', clock_timestamp(), %s)"
+    )
+    host = socket.gethostname()
+    with serving(directory) as service:
+        ask_for_a_run(sink, directory)
+        until(lambda: rows_of(sink, "SELECT sum(rows) > 500 FROM etl.chunks") == [(True,)])
+        with sink.open() as connection:
+            connection.execute(
+                "INSERT INTO etl.slots (pipeline, due_at, host) VALUES ('test', clock_timestamp(), %s)", [host]
+            )
+            connection.execute(taken, ["cancel", host])
+            connection.execute(taken, ["run", host])
+        service.process.kill()
+    hurry(slowed)
+    with serving(directory) as service:
+        service.said("request: run 2 succeeded")
+    assert states(sink) == [("cancelled",), ("succeeded",)]
+    answers = rows_of(sink, "SELECT verb, answer FROM etl.requests ORDER BY request_id")
+    assert answers == [("run", "cancelled"), ("cancel", "cancelled"), ("run", "succeeded")], "the last came after it"
+    assert rows_of(sink, "SELECT outcome FROM etl.slots") == [("cancelled",)]
+    assert rows_of(sink, "SELECT error FROM etl.runs ORDER BY run_id") == [("cancelled by somebody",), (None,)]
+    assert rows_of(sink, "SELECT count(*) FROM etl.chunks WHERE run_id = 2 AND attempt > 1") == [(0,)]
+    assert leftovers(sink) == []
+
+
 STUCK = {
     "a Python step": "time.sleep(120)",
     "a SQL step": 'run.sink.execute("SELECT pg_sleep(120)")',
@@ -91,8 +117,8 @@ STUCK = {
 @pytest.mark.parametrize("where", STUCK)
 def test_a_cancelled_step_ends_within_seconds(where: str, shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
     shards.execute(*ORDERS)
-    body = f"pipeline.copy()\n\n@pipeline.step(after=['copy'])\ndef slow(run):\n    {STUCK[where]}\n"
-    directory = programmed(pipeline({"source": "dbo.orders"}), body)
+    body = f"import time\n\npipeline.copy()\n\n@pipeline.step(after=['copy'])\ndef slow(run):\n    {STUCK[where]}\n"
+    directory = program(pipeline({"source": "dbo.orders"}), body)
     with serving(directory):
         ask_for_a_run(sink, directory)
         until(lambda: rows_of(sink, "SELECT state FROM etl.steps WHERE step = 'slow'") == [("running",)])
@@ -154,7 +180,7 @@ def said(sink: SinkDatabase) -> list[str]:
 
 def test_retry_rerun_show_and_wait(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
     shards.execute(*ORDERS)
-    directory = programmed(pipeline({"source": "dbo.orders"}, error_handling={"max_retries": 0}), GRAPH)
+    directory = program(pipeline({"source": "dbo.orders"}, error_handling={"max_retries": 0}), GRAPH)
     with serving(directory):
         ask_for_a_run(sink, directory, "--wait", "--param", "factor=3")
         assert manage("retry", directory).code == 2, "there is nothing to retry"
@@ -221,7 +247,7 @@ def test_a_request_that_nobody_takes_is_told(shards: Shards, sink: SinkDatabase,
 
 def test_a_program_asks_and_looks(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
     shards.execute(*ORDERS)
-    directory = programmed(pipeline({"source": "dbo.orders"}), GRAPH)
+    directory = program(pipeline({"source": "dbo.orders"}), GRAPH)
     client = Client(directory.path)
     with serving(directory):
         until(lambda: rows_of(sink, "SELECT 1 FROM etl.pipelines"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from etl_cli.runtime.ledger.slots import ask
+from etl_cli.runtime.ledger.requests import ask
 from tests.support.copying import Make, rows_of
 from tests.support.database import SinkDatabase
 from tests.support.serving import runs, serving

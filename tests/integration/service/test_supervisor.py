@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from etl_cli.runtime.ledger.ledger import Ledger
-from etl_cli.runtime.ledger.slots import ask
+from etl_cli.runtime.ledger.requests import ask
 from tests.support.copying import Make, rows_of
 from tests.support.database import SinkDatabase
 from tests.support.forward import Forwarder

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
-
-import pytest
 
 from etl_cli.monitor.log import MonitorLog
 from etl_cli.monitor.unit import SERVICE, TIMER, MonitorFacts, monitor_units
 from etl_cli.systemd.unit import UnitFacts, is_edited, unit_text
+from tests.support.units import assert_exposure_at_most, needs_systemd_analyze
 
 FACTS = MonitorFacts(Path("/etc/etl"), Path("/opt/etl/venv/bin/python"))
 
@@ -51,17 +48,11 @@ def test_a_home_with_odd_letters_arrives_as_it_is() -> None:
     assert "SupplementaryGroups" not in text
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@needs_systemd_analyze
 def test_security_says_at_most_1_5_without_a_running_systemd(tmp_path: Path) -> None:
     file = tmp_path / SERVICE
     file.write_text(monitor_units(FACTS)[SERVICE])
-    done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager", str(file)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if "unrecognized option" in done.stderr:
-        pytest.skip("this systemd-analyze knows no --offline")
-    assert done.returncode == 0, done.stdout[-300:] + done.stderr
+    assert_exposure_at_most(15, file)
 
 
 def test_the_log_is_rotated_by_size(tmp_path: Path) -> None:

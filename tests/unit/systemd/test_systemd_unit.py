@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from hypothesis import strategies as st
 from etl_cli.runtime.errors import UsageError
 from etl_cli.systemd import escape
 from etl_cli.systemd.unit import UnitFacts, in_homes, is_edited, unit_text
+from tests.support.units import assert_exposure_at_most, needs_systemd_analyze
 
 FACTS = UnitFacts(
     "orders", Path("/etc/etl/pipelines/orders"), Path("/opt/etl/venv/bin/python"), secrets=Path("/etc/etl/x/.env")
@@ -136,14 +135,8 @@ def test_what_the_end_of_a_line_would_lose_is_refused(text: str) -> None:
         escape.value(text)
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@needs_systemd_analyze
 def test_security_says_at_most_1_5_without_a_running_systemd(tmp_path: Path) -> None:
     file = tmp_path / "etl-orders.service"
     file.write_text(unit_text(FACTS))
-    done = subprocess.run(
-        ["systemd-analyze", "security", "--offline=true", "--threshold=15", "--no-pager", str(file)],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    if "unrecognized option" in done.stderr:
-        pytest.skip("this systemd-analyze knows no --offline")
-    assert done.returncode == 0, done.stdout[-300:] + done.stderr
+    assert_exposure_at_most(15, file)

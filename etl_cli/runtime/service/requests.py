@@ -1,0 +1,73 @@
+"""What is asked of the service through the ledger: runs, which join the queue, and cancels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from etl_cli.runtime.ledger.requests import OpenRequest, take_request
+from etl_cli.runtime.service.attempts import Attempts
+from etl_cli.runtime.service.endings import Endings
+from etl_cli.runtime.service.link import Link
+from etl_cli.runtime.service.log import Log
+from etl_cli.runtime.service.retries import Retries
+from etl_cli.runtime.service.taken import TakenConfig
+from etl_cli.runtime.service.unfinished import work_of_request
+from etl_cli.runtime.service.work import Queue
+
+
+class Requests:
+    """Takes requests of the pipeline from the ledger; a cancel only while the service `is_busy`."""
+
+    def __init__(
+        self,
+        taken: TakenConfig,
+        link: Link,
+        log: Log,
+        queue: Queue,
+        retries: Retries,
+        attempts: Attempts,
+        endings: Endings,
+        is_busy: Callable[[], bool],
+    ) -> None:
+        self._taken = taken
+        self._link = link
+        self._log = log
+        self._queue = queue
+        self._retries = retries
+        self._attempts = attempts
+        self._endings = endings
+        self._is_busy = is_busy
+        self._cancels: list[int] = []
+
+    def take(self) -> None:
+        """Take all that are open."""
+        name = self._taken.config.name
+        while request := self._link.ask(lambda c: take_request(c, name, busy=self._is_busy())):
+            if request.verb == "cancel":
+                self._cancel(request)
+            elif request.verb == "run":
+                self._queue_run(request)
+            else:
+                self._endings.answer(request.request_id, f"this service does not know {request.verb}")
+
+    def answer_cancels(self) -> None:
+        """Tell whoever has cancelled, once the last of what ran has ended."""
+        if not self._attempts.are_active:
+            for request_id in self._cancels:
+                self._endings.answer(request_id, "cancelled")
+            self._cancels.clear()
+
+    def _queue_run(self, request: OpenRequest) -> None:
+        self._log.info(f"{request.requested_by} asks for a run")
+        work = work_of_request(request.request_id, request.arguments, request.requested_by)
+        self._queue.offer(work, busy=self._attempts.are_active)
+
+    def _cancel(self, request: OpenRequest) -> None:
+        """End what runs, and forget what waits."""
+        self._log.warning(f"{request.requested_by} cancels what runs and what waits")
+        for work in [*self._retries.forget(), *self._queue.waiting]:
+            self._endings.finish(work, "cancelled")
+        self._queue.waiting.clear()
+        self._attempts.cancel(request.requested_by)
+        self._cancels.append(request.request_id)
+        self.answer_cancels()
