@@ -26,6 +26,7 @@ def run(
     table: Annotated[list[str] | None, typer.Option(help="Only this source table; may be repeated.")] = None,
     shard: Annotated[list[str] | None, typer.Option(help="Only this shard; may be repeated.")] = None,
     step: Annotated[list[str] | None, typer.Option(help="Only this step; may be repeated.")] = None,
+    member: Annotated[list[str] | None, typer.Option(help="Only this member of own sources; may be repeated.")] = None,
     param: Params = None,
     params: Annotated[Path | None, typer.Option(help="A JSON file of parameters.")] = None,
     wait: Wait = False,
@@ -36,7 +37,7 @@ def run(
         from etl_cli.runtime.asking import ask_for_run
 
         given = {**_from_file(params), **parameters_in(param or [])}
-        wanted = {"full": full, "tables": table, "shards": shard, "steps": step, "params": given}
+        wanted = {"full": full, "tables": table, "shards": shard, "steps": step, "members": member, "params": given}
         arguments = {key: value for key, value in wanted.items() if value}
         _asked(name, directory, ask_for_run(directory, arguments), "a run", wait)
 

@@ -28,11 +28,13 @@ class Client:
         tables: Sequence[str] = (),
         shards: Sequence[str] = (),
         steps: Sequence[str] = (),
+        members: Sequence[str] = (),
         params: Mapping[str, Any] | None = None,
     ) -> int:
         """Ask for a run; the request's number, for `wait`."""
-        wanted = {"full": full, "tables": list(tables), "shards": list(shards), "steps": list(steps)}
-        given = {**wanted, "params": dict(params or {})}
+        parts = {"tables": tables, "shards": shards, "steps": steps, "members": members}
+        wanted = {name: list(part) for name, part in parts.items()}
+        given = {"full": full, **wanted, "params": dict(params or {})}
         return asking.ask_for_run(self.directory, {name: value for name, value in given.items() if value})
 
     def retry(self, run_id: int | None = None) -> int:

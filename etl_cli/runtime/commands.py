@@ -61,6 +61,8 @@ def run(
     resume: Annotated[bool, typer.Option("--resume", help="Go on where the last run was stopped or failed.")] = False,
     table: Annotated[list[str] | None, typer.Option(help="Only this source table; may be repeated.")] = None,
     shard: Annotated[list[str] | None, typer.Option(help="Only this shard; may be repeated.")] = None,
+    step: Annotated[list[str] | None, typer.Option(help="Only this step; may be repeated.")] = None,
+    member: Annotated[list[str] | None, typer.Option(help="Only this member of own sources; may be repeated.")] = None,
     full: Annotated[bool, typer.Option("--full", help="Read everything, whatever the watermarks say.")] = False,
     where: Annotated[str | None, typer.Option(help="Only rows that meet this condition of the source.")] = None,
     param: Params = None,
@@ -72,7 +74,16 @@ def run(
 
     with pipeline_at(name, debug) as directory:
         given = parameters_in(param or [])
-        request = Request(resume=resume, tables=table or (), shards=shard or (), full=full, where=where, params=given)
+        request = Request(
+            resume=resume,
+            tables=table or (),
+            shards=shard or (),
+            steps=step or (),
+            members=member or (),
+            full=full,
+            where=where,
+            params=given,
+        )
         request.refuse_contradictions()
         _run(directory, request, as_json)
 
@@ -102,7 +113,7 @@ def _check(directory: Path, as_json: bool) -> None:
 
 def _plan(directory: Path, ddl: bool, as_json: bool) -> None:
     from etl_cli.runtime.config import load_config
-    from etl_cli.runtime.planning import resolve_or_refuse, sink_of
+    from etl_cli.runtime.planning import declared_of, resolve_or_refuse, sink_of
     from etl_cli.runtime.sink.connect import connect_sink
     from etl_cli.runtime.sink.ddl import script
 
@@ -117,7 +128,8 @@ def _plan(directory: Path, ddl: bool, as_json: bool) -> None:
     if as_json:
         print_json(plan_as_json(resolved))
         return
-    print_plan(console(), resolved)
+    declared = declared_of(config)
+    print_plan(console(), resolved, declared.graph().nodes if declared.steps else ())
 
 
 def _run(directory: Path, request: Request, as_json: bool) -> None:

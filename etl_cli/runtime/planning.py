@@ -261,13 +261,14 @@ def resolve_or_refuse(
 
     Raises EtlError with every problem in its text.
     """
+    declared = declared_of(config)
     if not config.tables:
-        declared = declared_of(config)
         if not declared.steps:
             raise PlanError("no tables are configured", "name some under `tables` in config.yaml")
         problems = declared.problems([], params_of_runs(config, request))
         if problems:
             raise _refusal(problems)
+    if not config.tables or not _copies(declared, request):
         return Resolved(config.name, (), (), ()), []
     catalogues, errors = read_catalogues(shards_of(config))
     if errors and (config.error_handling.on_shard_failure == "fail" or not catalogues):
@@ -278,6 +279,12 @@ def resolve_or_refuse(
     if not resolved.tables:
         raise PlanError("no tables are configured", "name some under `tables` in config.yaml")
     return resolved, errors
+
+
+def _copies(declared: Declared, request: Request) -> bool:
+    """Whether any step that is asked for copies tables."""
+    copies = {step.name for step in declared.all_steps() if step.kind == "copy"}
+    return not request.steps or not copies.isdisjoint(request.steps)
 
 
 def has_xml(connection: SinkConnection) -> bool:

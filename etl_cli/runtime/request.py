@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import UsageError
 from etl_cli.runtime.expansion import split_name
+
+if TYPE_CHECKING:
+    from etl_cli.runtime.program.declared import Declared
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,22 @@ class Request:
         """Whether not all of the pipeline is run: such a run is never resumed."""
         return bool(self.tables or self.shards or self.full or self.where or self.steps or self.members)
 
+    def of_program(self, declared: Declared) -> Request:
+        """The same in steps, where tables of own sources, or members, are asked for. Raises UsageError."""
+        named = [table for table in self.tables if table in declared.sources]
+        rest = [table for table in self.tables if table not in named]
+        steps = list(self.steps)
+        if self.members and not named and not steps:
+            steps = [source.name for source in declared.sources.values() if source.fan_out is not None]
+            if not steps:
+                raise UsageError("no source of etl.py has members", "leave --member out")
+        elif named:
+            copies = [step.name for step in declared.all_steps() if step.kind == "copy"]
+            steps += [*named, *(copies if rest else [])]
+        elif rest and declared.sources and not steps:
+            steps = [step.name for step in declared.all_steps() if step.kind != "extract"]
+        return replace(self, tables=rest, steps=steps)
+
     def refuse_contradictions(self) -> None:
         """Raise UsageError for options that exclude each other, and for an empty condition."""
         if self.where is not None and not self.where.strip():
@@ -51,7 +70,7 @@ class Request:
         if self.resume and self.is_partial:
             raise UsageError(
                 "--resume goes on with a whole run, with what it was to read",
-                "leave --table, --shard, --full and --where out, or --resume",
+                "leave --table, --shard, --step, --member, --full and --where out, or --resume",
             )
 
     def takes(self, name: tuple[str, str]) -> bool:

@@ -43,6 +43,7 @@ def run_pipeline(config: Config, progress: Progress, request: Request = EVERYTHI
     warm_up()
     began = time.monotonic()
     whole = config
+    request = request.of_program(declared_of(config))
     config = request.of_shards(config)
     progress.enter("connecting")
     _refuse_missing_libraries(config)

@@ -21,7 +21,8 @@ from etl_cli.runtime.ledger.watermarks import (
 from etl_cli.runtime.lookback import is_higher
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.planner import make_plan
-from etl_cli.runtime.planning import read_catalogues, shards_of, sink_of
+from etl_cli.runtime.planning import declared_of, read_catalogues, shards_of, sink_of
+from etl_cli.runtime.program.sources import ALONE, Source
 from etl_cli.runtime.request import Request
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink
 from etl_cli.runtime.source.position import columns_of
@@ -35,12 +36,11 @@ def watermarks(config: Config) -> list[Watermark]:
 
 def chosen_for_reset(config: Config, table: str | None, shards: Sequence[str]) -> list[Watermark]:
     """The watermarks that are meant. Raises UsageError where there is none."""
-    wanted = table and tuple(part.lower() for part in split_name(table))
+    wanted = table and _folded(table)
     chosen = [
         mark
         for mark in watermarks(config)
-        if (not wanted or tuple(part.lower() for part in mark.id.source_table.split(".", 1)) == wanted)
-        and (not shards or mark.id.shard in shards)
+        if (not wanted or _folded(mark.id.source_table) == wanted) and (not shards or mark.id.shard in shards)
     ]
     if not chosen:
         raise UsageError("there is no such watermark", "`etl-cli state show NAME` lists them")
@@ -49,6 +49,9 @@ def chosen_for_reset(config: Config, table: str | None, shards: Sequence[str]) -
 
 def chosen_for_setting(config: Config, table: str, shards: Sequence[str]) -> list[WatermarkId]:
     """The watermarks that are meant, whether they are there or not. Raises UsageError for what cannot have one."""
+    source = declared_of(config).sources.get(table)
+    if source is not None:
+        return _chosen_of_source(config, source, shards)
     config = Request(shards=shards).of_shards(config)
     with _ledger(config) as connection:
         plan = _plan_of(config, connection, table)
@@ -61,6 +64,11 @@ def put(config: Config, marks: Sequence[WatermarkId], value: str) -> None:
     """Set them. Raises UsageError for a value that is none of the cursor's type, PlanError while a run is active."""
     with _ledger(config) as connection:
         claim(connection, config.name)
+        source = declared_of(config).sources.get(marks[0].source_table)
+        if source is not None:
+            for mark in marks:
+                set_watermark(connection, mark, source.cursor or "", value, source.scope(config.sink.schema_))
+            return
         plan = _plan_of(config, connection, marks[0].source_table)
         assert plan.cursor is not None
         cursor = columns_of(plan)[0]
@@ -71,6 +79,23 @@ def put(config: Config, marks: Sequence[WatermarkId], value: str) -> None:
         with connection.transaction():
             for mark in marks:
                 set_watermark(connection, mark, plan.cursor, value, plan.scope)
+
+
+def _chosen_of_source(config: Config, source: Source, members: Sequence[str]) -> list[WatermarkId]:
+    """Of an own source: of the members that are named, else of those that have one."""
+    if source.is_shadowed or not source.cursor:
+        raise UsageError(f"{source.name} has mode {source.mode} and no cursor that goes on", "there is nothing to set")
+    known = [mark.id for mark in watermarks(config) if mark.id.source_table == source.name]
+    if source.fan_out is None:
+        return [WatermarkId(config.name, source.name, ALONE)]
+    chosen = [WatermarkId(config.name, source.name, name) for name in members] or known
+    if not chosen:
+        raise UsageError(f"no member of {source.name} has a watermark yet", "name one: --shard MEMBER")
+    return chosen
+
+
+def _folded(table: str) -> tuple[str, ...]:
+    return tuple(part.lower() for part in split_name(table))
 
 
 def forget(config: Config, marks: Sequence[Watermark]) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from etl_cli.runtime.command_line import AsJson, Debug, Name, Yes, bound, confirm, console, pipeline_at, print_json
+from etl_cli.runtime.names import placed
 
 
 def state_commands(directory: Path | None = None) -> typer.Typer:
@@ -71,8 +72,8 @@ def _set(directory: Path, table: str, shards: list[str], value: str, yes: bool) 
 
     config = load_config(directory)
     chosen = chosen_for_setting(config, table, shards)
-    names = ", ".join(mark.shard for mark in chosen)
-    confirm(f"Put the watermark of {chosen[0].source_table} of {names} at {value}?", yes)
+    names = ", ".join(filter(None, (mark.shard for mark in chosen)))
+    confirm(f"Put the watermark of {placed(chosen[0].source_table, names)} at {value}?", yes)
     put(config, chosen, value)
     print(f"{len(chosen)} watermark{'s' if len(chosen) > 1 else ''} set: the next run reads what is above {value}")
 
@@ -84,7 +85,7 @@ def _reset(directory: Path, table: str | None, shards: list[str], yes: bool) -> 
     config = load_config(directory)
     chosen = chosen_for_reset(config, table, shards)
     for mark in chosen:
-        print(f"{mark.id.source_table} of {mark.id.shard}: {mark.cursor} {mark.value}")
+        print(f"{placed(mark.id.source_table, mark.id.shard)}: {mark.cursor} {mark.value}".replace(":  ", ": "))
     confirm("Forget these watermarks? The next run reads everything.", yes)
     forget(config, chosen)
     print(f"{len(chosen)} watermark{'s' if len(chosen) > 1 else ''} forgotten")

@@ -14,6 +14,7 @@ from etl_cli.runtime.display.figures import count
 from etl_cli.runtime.ledger.watermarks import Watermark
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.planning import Resolved
+from etl_cli.runtime.program.graph import Node
 
 _MARKS = {"ok": "[green]ok[/]     ", "note": "[yellow]note[/]   ", "problem": "[bold red]problem[/]"}
 
@@ -30,8 +31,8 @@ def print_findings(console: Console, findings: list[Finding]) -> None:
         console.print("[bold green]ready to run[/]", highlight=False)
 
 
-def print_plan(console: Console, resolved: Resolved) -> None:
-    """Tasks, modes, keys, and each column with both types."""
+def print_plan(console: Console, resolved: Resolved, steps: Sequence[Node] = ()) -> None:
+    """Tasks, modes, keys, and each column with both types; then the steps, where etl.py declares some."""
     for table, apply in ((t.plan, t.apply) for t in resolved.tables):
         estimate = ", ".join(f"{shard} {count(rows)}" for shard, rows in table.row_estimates.items())
         console.print(f"[bold]{escape(table.source)}[/] -> [bold]{escape(table.target)}[/]", highlight=False)
@@ -46,6 +47,9 @@ def print_plan(console: Console, resolved: Resolved) -> None:
         for name, value in facts.items():
             console.print(f"  {name:6} {escape(value)}", highlight=False, soft_wrap=True)
         console.print(_columns(table))
+    for step in steps:
+        after = f" after {', '.join(sorted(step.needs))}" if step.needs else ""
+        console.print(f"step [bold]{escape(step.name)}[/]{escape(after)}", highlight=False, soft_wrap=True)
     for note in resolved.notes:
         console.print(f"[yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)
 

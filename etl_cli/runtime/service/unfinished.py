@@ -15,7 +15,7 @@ from etl_cli.runtime.schedule import Schedule, Slot
 from etl_cli.runtime.service.work import Work
 from etl_cli.runtime.sink.connect import SinkConnection
 
-_ARGUMENTS = ("resume", "tables", "shards", "full", "where", "params", "steps", "rerun_of", "from_step")
+_ARGUMENTS = ("resume", "tables", "shards", "full", "where", "params", "steps", "members", "rerun_of", "from_step")
 _INSTANT = timedelta(microseconds=1)
 
 

@@ -46,6 +46,7 @@ class Work:
             "where": self.request.where,
             "params": dict(self.request.params),
             "steps": list(self.request.steps),
+            "members": list(self.request.members),
             "rerun_of": self.request.rerun_of,
             "from_step": self.request.from_step,
             "slot": self.slot.isoformat() if self.slot is not None else None,
