@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
@@ -33,6 +33,8 @@ from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, translate
 from etl_cli.runtime.sink.publish import Published
 from etl_cli.runtime.sink.shadow import Shadow, drop_shadow
 from etl_cli.runtime.workers import Pool
+
+T = TypeVar("T")
 
 _GRACE_S = 2.0
 """How long a worker that was asked to stop may finish its batch: an API's answer may be long in coming."""
@@ -108,24 +110,47 @@ class Extracting:
 
     def _run(self, task: Mapping[str, Any]) -> StepEnd:
         config, facts, source = self._context.config, self._context.facts, self._source
-        members = self._members(task)
+        members = self._patiently(lambda: self._members(task), f"{source.name}: fan_out")
+        if members is None:
+            return self._stopped_end()
         with connect_sink(sink_of(config), f"{facts.application} step {source.name}") as connection:
             ledger = Ledger(connection)
             self._recorder = Recorder(ledger, self._context.progress, self._context.hooks)
             jobs = self._jobs(connection, ledger, members, task)
             for event in self._pool.run(jobs):
                 self._hear(connection, event)
-            if self._pool.is_cancelled and not self._late:
-                return StepEnd("cancelled")
-            if self._late:
-                return StepEnd("failed", error=self._told(f"took longer than its timeout ({self._timeout_s:.0f} s)"))
+            if self._pool.is_cancelled:
+                return self._stopped_end()
             errors = self._recorder.errors
             if errors:
                 return StepEnd("failed", error=self._told_of_all(errors, len(members)))
-            if source.is_shadowed and source.to_sink and not self._publish_patiently(members):
-                return StepEnd("cancelled")
+            if source.is_shadowed and source.to_sink:
+                is_done = self._patiently(lambda: self._publish(members), f"making {source.name} visible")
+                if not is_done:
+                    return self._stopped_end()
             moved = self._moved()
             return StepEnd("succeeded", result={"rows": moved.rows_loaded, "members": len(members)})
+
+    def _patiently(self, work: Callable[[], T], doing: str) -> T | None:
+        """What `work` gives, tried again where it failed for what may pass; None where it was stopped meanwhile."""
+        failures = 0
+        while not self._stopped.is_set():
+            try:
+                return work()
+            except (SourceError, SinkError, psycopg.Error) as error:
+                told = translate(error, doing) if isinstance(error, psycopg.Error) else error
+                failures += 1
+                delay = self._source.retries.delay_after(failures)
+                if delay is None or not _may_pass(told):
+                    raise told from error
+                self._context.progress.tell(f"{told}; another try in {delay:.1f} s", self._source.name)
+                self._stopped.wait(delay)
+        return None
+
+    def _stopped_end(self) -> StepEnd:
+        if not self._late:
+            return StepEnd("cancelled")
+        return StepEnd("failed", error=self._told(f"took longer than its timeout ({self._timeout_s:.0f} s)"))
 
     def _members(self, task: Mapping[str, Any]) -> dict[str, Any]:
         source, wanted = self._source, self._context.request.members
@@ -269,25 +294,14 @@ class Extracting:
 
     # the end
 
-    def _publish_patiently(self, members: Mapping[str, Any]) -> bool:
-        """Publish, again where that fails for what may pass; whether it was not stopped meanwhile."""
-        context, source, failures = self._context, self._source, 0
-        while not self._stopped.is_set():
-            try:
-                with connect_sink(sink_of(context.config), f"{context.facts.application} step {source.name}") as own:
-                    self._publish(own, members)
-                return True
-            except (SinkError, psycopg.Error) as error:
-                told = error if isinstance(error, SinkError) else translate(error, f"making {source.name} visible")
-                failures += 1
-                delay = source.retries.delay_after(failures)
-                if delay is None or isinstance(told, SupersededError) or not _may_pass(told):
-                    raise told from error
-                context.progress.tell(f"{source.name}: {told}; another try in {delay:.1f} s", level="warning")
-                self._stopped.wait(delay)
-        return False
+    def _publish(self, members: Mapping[str, Any]) -> bool:
+        """Publish over a connection of its own, for one that was lost takes the next try with it."""
+        context, source = self._context, self._source
+        with connect_sink(sink_of(context.config), f"{context.facts.application} step {source.name}") as connection:
+            self._publish_over(connection, members)
+        return True
 
-    def _publish(self, connection: SinkConnection, members: Mapping[str, Any]) -> None:
+    def _publish_over(self, connection: SinkConnection, members: Mapping[str, Any]) -> None:
         """Make what all members brought visible at once, unless an earlier try or attempt has."""
         context, source, facts = self._context, self._source, self._context.facts
         assert self._shadow is not None
@@ -330,6 +344,10 @@ class Extracting:
         return f"{self._told(f'failed for {len(errors)} of {members} members')}\n{lines}"
 
 
-def _may_pass(error: SinkError) -> bool:
-    """A lost connection, a lock, a conflict, a server that goes down or is full."""
+def _may_pass(error: EtlError) -> bool:
+    """Whether another try may do: of the sink a lost connection, a lock, a conflict, a server that is full or going."""
+    if not isinstance(error, SinkError):
+        return True
+    if isinstance(error, SupersededError):
+        return False
     return error.sqlstate is None or error.sqlstate.startswith(("08", "40", "53", "55", "57", "58"))

@@ -204,3 +204,33 @@ def items():
     done = directory.cli("run")
     assert done.code == 1
     assert "items: no row could be stored; the last: " in done.err
+
+
+def test_members_that_cannot_be_listed_at_first_are_asked_for_again(own: Own, sink: SinkDatabase) -> None:
+    directory = own("""
+def accounts():
+    if times("asked") < 3:
+        raise OSError("away")
+    return ["a", "b"]
+
+@pipeline.extract("items", mode="append", fan_out=accounts, member_column="account", attempts=3, delay="10ms")
+def items(member):
+    yield [{"id": 1}]
+""")
+    done = ran(directory.cli("run"))
+    assert done.out.count('step "items" fan_out failed: OSError: away') == 2
+    assert rows_of(sink, "SELECT account FROM items ORDER BY 1") == [("a",), ("b",)]
+
+
+def test_members_that_cannot_be_listed_fail_the_step(own: Own, sink: SinkDatabase) -> None:
+    directory = own("""
+def accounts():
+    raise OSError("away")
+
+@pipeline.extract("items", mode="append", fan_out=accounts, attempts=2, delay="10ms")
+def items(member):
+    yield [{"id": 1}]
+""")
+    done = directory.cli("run")
+    assert done.code == 1
+    assert 'step "items" fan_out failed: OSError: away (etl.py, line ' in done.err
