@@ -22,7 +22,7 @@ HANGS_S = 1.5
 def users_of(organisation, integration, day=1):
     """All users of a member on a day; the same for the same arguments."""
     chance = random.Random(f"{organisation}/{integration}")
-    users = [user(number, chance) for number in range(1, chance.randrange(300, 600))]
+    users = [user(number, chance) for number in range(1, chance.randrange(150, 300))]
     for today in range(2, day + 1):
         chance = random.Random(f"{organisation}/{integration} day {today}")
         users = [one for one in users if chance.random() >= 0.05]
