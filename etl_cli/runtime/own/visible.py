@@ -13,6 +13,7 @@ from etl_cli.runtime.program.declared import Change
 from etl_cli.runtime.program.sources import Source
 from etl_cli.runtime.sink.apply import Apply, decide
 from etl_cli.runtime.sink.connect import SinkConnection
+from etl_cli.runtime.sink.merge import create_changes_table
 from etl_cli.runtime.sink.publish import Part, Published, publish
 from etl_cli.runtime.sink.shadow import Shadow, create_shadow
 from etl_cli.runtime.sink.swap import Record
@@ -62,6 +63,8 @@ def publish_shadow(
     plan = _plan(source, changes, form, names=names, schema=schema)
     if there is None:
         create_shadow(connection, plan, shadow)
+    if plan.track_changes:
+        create_changes_table(connection, plan)
     planned = decide(plan, target)
     if planned.problem:
         raise PlanError(planned.problem)
