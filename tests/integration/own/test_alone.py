@@ -14,7 +14,8 @@ from etl_cli.runtime.service.supervisor import serve
 
 
 def test_a_pipeline_of_a_program_runs_without_a_ledger_and_says_so() -> None:
-    pipeline, kept, tries = Pipeline("library"), [], []
+    pipeline, tries = Pipeline("library"), []
+    kept: list[tuple[str, int, int]] = []
 
     @pipeline.extract("numbers", key="n", delay="1ms", fan_out={"a": 0, "b": 10})
     def numbers(position: int | None, member: int, run: object) -> object:
@@ -74,7 +75,7 @@ def test_a_source_that_does_not_answer_ends_the_run() -> None:
     def keep(batch: object) -> None:
         """Never called."""
 
-    @pipeline.step(after=["numbers"])
+    @pipeline.step(after=["numbers"])  # type: ignore[untyped-decorator]
     def after() -> None:
         """Never called."""
 
