@@ -70,6 +70,8 @@ class StreamValidation:
             self.counted = now
         elif now is not None:
             self.notes.append(f"{rows_read} rows were read before, the source has {now} now")
+        if self._plan.validate == "checksums":
+            self.notes.append("rows were read by an earlier try: checksums were not compared")
 
     def validate(
         self, cursor: Cursor, sink: SinkConnection, before: Before, read: int, held: Held, *, parts: int

@@ -11,6 +11,7 @@ from etl_cli.runtime.planner import make_plan
 from tests.support.copying import CHANGING, Make, leftovers, moment, put, rows_of
 from tests.support.database import SUPERUSER, SinkDatabase
 from tests.support.plans import catalogue, config_of, source_table
+from tests.support.reading import copied, first_job
 from tests.support.source import Shards
 
 ORDERS = "CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY, note nvarchar(40) NULL)"
@@ -103,6 +104,30 @@ def test_a_value_that_was_altered_on_the_way_is_found(
         connection.execute(DAMAGE)
     with pytest.raises(EtlError, match=r"dbo\.orders of shard3: the checksums of note differ"):
         directory.run()
+
+
+def test_checksums_of_a_task_of_which_a_stream_has_none_are_not_compared(
+    orders: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    orders[1].execute("UPDATE dbo.orders SET note = NCHAR(0) WHERE id = 3")
+    streams = {"parallelism": {"shards": 4, "streams_per_shard": 3}, "sink": {"max_connections": 16}}
+    outcome = pipeline(table("replace", validate="checksums", on_bad_row="reject", max_rejects=1), **streams).run()
+    assert outcome.tables[0].notes == ["shard2: rows were rejected: checksums were not compared"]
+    assert rows_of(sink, "SELECT count(*) FROM orders") == [(39,)]
+    without = rows_of(sink, "SELECT DISTINCT shard FROM etl.tasks WHERE checksums IS NULL")
+    assert without == [("shard2",)]
+
+
+def test_checksums_of_rows_that_an_earlier_try_has_read_are_not_compared(
+    shards: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    """Without a key they are one chunk, which is there: the source may have been written since."""
+    shards.execute("CREATE TABLE dbo.orders (id int NOT NULL)", "INSERT INTO dbo.orders VALUES (1), (2)")
+    job = first_job(pipeline({"source": "dbo.orders", "validate": "checksums"}), "snapshot")
+    first, second = copied(job), copied(job)
+    assert first.checksums is not None
+    assert (first.notes, second.checksums, second.counted) == ((), None, 2)
+    assert second.notes == ("rows were read by an earlier try: checksums were not compared",)
 
 
 def test_checksums_are_refused_on_an_old_server() -> None:
