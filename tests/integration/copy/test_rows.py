@@ -130,6 +130,17 @@ def test_checksums_of_rows_that_an_earlier_try_has_read_are_not_compared(
     assert second.notes == ("rows were read by an earlier try: checksums were not compared",)
 
 
+@pytest.mark.parametrize("isolation", ["snapshot", "read_committed"])
+def test_a_table_without_a_column_that_has_a_checksum_is_copied_and_says_so(
+    isolation: str, shards: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    shards.execute("CREATE TABLE dbo.orders (body xml NULL)", "INSERT INTO dbo.orders VALUES (N'<a/>'), (NULL)")
+    directory = pipeline({"source": "dbo.orders", "validate": "checksums"}, source={"isolation": isolation})
+    outcome = directory.run()
+    told = "shard1, shard2, shard3, shard4: no column can be summed: checksums were not compared"
+    assert (outcome.totals.rows_loaded, outcome.tables[0].notes) == (8, [told])
+
+
 def test_checksums_are_refused_on_an_old_server() -> None:
     found = catalogue("shard1", source_table("dbo.t", "id int", primary=["id"]))
     old = replace(found, server=replace(found.server, version="14.0.1000.1"))
