@@ -130,6 +130,41 @@ def test_checksums_of_rows_that_an_earlier_try_has_read_are_not_compared(
     assert second.notes == ("rows were read by an earlier try: checksums were not compared",)
 
 
+KEYLESS = ("CREATE TABLE dbo.orders (id int NOT NULL, note nvarchar(40) NULL)",
+           "INSERT INTO dbo.orders VALUES (6, N'six'), (7, N'seven')")  # fmt: skip
+
+
+def test_an_altered_value_of_a_table_that_is_appended_to_without_a_key_is_found(
+    shards: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    shards.execute(*KEYLESS)
+    directory = pipeline(table("append", validate="checksums"))
+    assert directory.run().tables[0].notes == []
+    shards.execute("INSERT INTO dbo.orders VALUES (8, N'eight')")
+    assert directory.run().tables[0].notes == []
+    assert rows_of(sink, "SELECT count(*) FROM orders") == [(12,)]
+    shards[2].execute("INSERT INTO dbo.orders VALUES (9, N'nine')")
+    with sink.connect(SUPERUSER) as connection:
+        connection.execute(DAMAGE.replace("NEW.id = 7", "NEW.id = 9"))
+    with pytest.raises(EtlError, match=r"dbo\.orders of shard3: the checksums of note differ"):
+        directory.run()
+
+
+@pytest.mark.parametrize("validate", ["counts", "checksums"])
+@pytest.mark.parametrize("type_", ["integer", "bigint"])
+def test_rows_of_unknown_age_without_a_key_are_not_appended_to(
+    type_: str, validate: str, shards: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    """Whether or not they would go through a staging table, they might come twice."""
+    shards.execute(*KEYLESS)
+    with sink.connect() as connection:
+        connection.execute(f"CREATE TABLE orders (id {type_} NOT NULL, note text, shard text NOT NULL)")
+        connection.execute("INSERT INTO orders VALUES (6, 'six', 'shard2')")
+    with pytest.raises(EtlError, match="without a key they would come twice"):
+        pipeline(table("append", validate=validate)).run()
+    assert rows_of(sink, "SELECT count(*) FROM orders") == [(1,)]
+
+
 @pytest.mark.parametrize("isolation", ["snapshot", "read_committed"])
 def test_a_table_without_a_column_that_has_a_checksum_is_copied_and_says_so(
     isolation: str, shards: Shards, sink: SinkDatabase, pipeline: Make
