@@ -48,13 +48,14 @@ def first_job(directory: PipelineDirectory, isolation: str) -> Job:
         ledger.add_tasks([NewTask(task, plan.tables[0].target, "replace", {}, None)])
         shadow = shadow_of(plan.tables[0], "create", run_id, 0)
         create_shadow(connection, plan.tables[0], shadow)
-    return Job(task, shards_of(config)[0], sink, plan.tables[0], Destination("shadow", shadow), isolation, "test")
+    destination = Destination("shadow", shadow)
+    return Job(task, shards_of(config)[0], sink, plan.tables[0], destination, isolation, "test", config.name)
 
 
-def copied(job: Job) -> Result:
+def copied(job: Job, watcher: Watcher | None = None) -> Result:
     """Copy it. Raises EtlError."""
     with closing(Connections()) as connections:
-        return stream.copy_stream(job, Watcher(), connections)
+        return stream.copy_stream(job, watcher or Watcher(), connections)
 
 
 def copied_with(directory: PipelineDirectory, cursor_class: type, isolation: str) -> EtlError | None:
