@@ -232,12 +232,23 @@ class Pipeline:
         return declare if function is None else declare(function)
 
     def sql(
-        self, file: str, *, name: str | None = None, after: Sequence[str] = (), timeout: str | float | None = None
+        self,
+        file: str,
+        *,
+        name: str | None = None,
+        after: Sequence[str] = (),
+        retries: int = 0,
+        retry_delay: str | float = "5s",
+        timeout: str | float | None = None,
     ) -> None:
         """Execute a file of the pipeline's directory sql/ in the sink as a step, in one transaction."""
         from etl_cli.runtime.program.declared import sql_step
 
-        self.declared.add_step(sql_step(self.directory, file, name=name, after=after, timeout=timeout))
+        self.declared.add_step(
+            sql_step(
+                self.directory, file, name=name, after=after, retries=retries, retry_delay=retry_delay, timeout=timeout
+            )
+        )
 
     def copy(self, name: str = "copy", *, tables: Sequence[str] = (), after: Sequence[str] = ()) -> None:
         """Copy these source tables in a step of their own; what no copy step names is copied by the step `copy`."""

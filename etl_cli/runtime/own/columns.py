@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import re
 import types
 import typing
@@ -63,6 +64,14 @@ class Columns:
         arrays = [self._array(name, [row.get(name) for row in given]) for name in self.types]
         return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
 
+    def completed(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """A batch of before with the columns that have come since."""
+        missing = [field for field in self.schema if field.name not in batch.schema.names]
+        if not missing:
+            return batch
+        arrays = [*batch.columns, *(pa.nulls(batch.num_rows, field.type) for field in missing)]
+        return pa.RecordBatch.from_arrays(arrays, schema=self.schema)
+
     def kind(self, name: str) -> str | None:
         """The type of a column, known or to be; None where nothing tells yet."""
         return self.types.get(name) or self._there.get(name) or self._there.get(name.lower())
@@ -106,12 +115,16 @@ class Columns:
     def _of_arrow(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         arrays: dict[str, pa.Array] = {}
         for field, array in zip(batch.schema, batch.columns, strict=True):
-            array = _plain(array)
+            array = self._plain(field.name, array)
             if pa.types.is_null(array.type) and field.name not in self.types:
                 continue
             if field.name not in self.types:
                 told = "jsonb" if pa.types.is_nested(array.type) else None
                 kind = self.kind(field.name) or told or sink_type_of(self._source, field.name, array.type)
+                try:
+                    arrow_type(kind)
+                except ValueError as error:
+                    raise self._unfit(field.name, array, kind, error) from None
                 self.types[field.name] = kind
             arrays[field.name] = self._cast(field.name, array)
         schema = self.schema
@@ -125,15 +138,24 @@ class Columns:
         wanted = arrow_type(kind)
         if array.type == wanted:
             return array
-        if pa.types.is_nested(array.type) or _family(kind) in _CONVERSIONS:
+        if pa.types.is_nested(array.type) or _family(kind) in _FROM_ROWS:
             return self._array(name, array.to_pylist())
         try:
             return array.cast(wanted)
-        except pa.ArrowInvalid as error:
-            raise PlanError(
-                f"{self._source}: column {name} is {array.type} and does not fit {kind}: {error}",
-                f'cast it, or declare another type: columns={{"{name}": ...}}',
-            ) from None
+        except pa.ArrowException as error:
+            raise self._unfit(name, array, kind, error) from None
+
+    def _plain(self, name: str, array: pa.Array) -> pa.Array:
+        try:
+            return _plain(array)
+        except pa.ArrowException as error:
+            raise self._unfit(name, array, "timestamp(6)", error) from None
+
+    def _unfit(self, name: str, array: pa.Array, kind: str, error: Exception) -> PlanError:
+        return PlanError(
+            f"{self._source}: column {name} is {array.type} and does not fit {kind}: {' '.join(str(error).split())}",
+            f'cast it, or declare another type: columns={{"{name}": ...}}',
+        )
 
 
 def types_of_model(model: Any) -> dict[str, str]:
@@ -185,19 +207,58 @@ def _type_of_value(value: Any) -> str | None:
     return _PYTHON_TYPES.get(type(value))
 
 
-def _instant(value: Any) -> Any:
+def _instant(value: Any) -> dt.datetime:
     """A time with its zone; text as in ISO 8601."""
     found = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
-    if isinstance(found, dt.datetime) and found.tzinfo is None:
+    if not isinstance(found, dt.datetime):
+        raise TypeError("not a datetime")
+    if found.tzinfo is None:
         raise ValueError("it has no time zone")
     return found
 
 
-def _wall_time(value: Any) -> Any:
+def _wall_time(value: Any) -> dt.datetime:
     found = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
-    if isinstance(found, dt.datetime) and found.tzinfo is not None:
+    if not isinstance(found, dt.datetime):
+        raise TypeError("not a datetime")
+    if found.tzinfo is not None:
         raise ValueError("it has a time zone")
     return found
+
+
+def _day(value: Any) -> dt.date:
+    found = dt.date.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(found, dt.date) or isinstance(found, dt.datetime):
+        raise TypeError("not a date")
+    return found
+
+
+def _time_of_day(value: Any) -> dt.time:
+    found = dt.time.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(found, dt.time):
+        raise TypeError("not a time")
+    if found.tzinfo is not None:
+        raise ValueError("it has a time zone")
+    return found
+
+
+def _whole(value: Any) -> Any:
+    """Arrow would cut the fraction off."""
+    if isinstance(value, float | Decimal) and value != int(value):
+        raise ValueError("it has a fraction")
+    return _no_bool(value)
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise TypeError("a bool is no number")
+    return value
+
+
+def _single(value: Any) -> Any:
+    if isinstance(value, int | float) and math.isfinite(value) and abs(value) > _HIGHEST_REAL:
+        raise ValueError("it is too large")
+    return _no_bool(value)
 
 
 def _number(value: Any) -> Any:
@@ -207,7 +268,7 @@ def _number(value: Any) -> Any:
 
 
 def _as_json(value: Any) -> str:
-    return json.dumps(value, default=_jsonable, ensure_ascii=False)
+    return json.dumps(value, default=_jsonable, ensure_ascii=False, allow_nan=False)
 
 
 def _jsonable(value: Any) -> Any:
@@ -227,9 +288,21 @@ _CONVERSIONS: dict[str, Callable[[Any], Any]] = {
     "numeric": _number,
     "timestamp with time zone": _instant,
     "timestamp without time zone": _wall_time,
-    "date": lambda value: dt.date.fromisoformat(value) if isinstance(value, str) else value,
-    "time without time zone": lambda value: dt.time.fromisoformat(value) if isinstance(value, str) else value,
+    "date": _day,
+    "time without time zone": _time_of_day,
+    "smallint": _whole,
+    "integer": _whole,
+    "bigint": _whole,
+    "double precision": _no_bool,
+    "real": _single,
 }
+_FROM_ROWS = frozenset(
+    ["jsonb", "uuid", "numeric", "timestamp with time zone", "timestamp without time zone", "date"]
+    + ["time without time zone", "real", "boolean"]
+)
+"""Types whose values are converted one by one from an Arrow array of another type, too."""
+
+_HIGHEST_REAL = 3.4028234663852886e38
 
 _UNFIT = (pa.ArrowException, TypeError, ValueError, OverflowError, ArithmeticError)
 

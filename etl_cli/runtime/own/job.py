@@ -37,6 +37,8 @@ class ExtractJob:
     watermark: str | None = None
     """Where earlier runs have come to, as the ledger keeps it; None = read everything."""
     shadow: Shadow | None = None
+    members_share_keys: bool = False
+    """Whether two members may bring the same row at the same time."""
     stream: int = 0
 
     def work(self, watcher: Watcher, connections: Connections) -> Result:

@@ -19,12 +19,21 @@ Rows: TypeAlias = list[Mapping[str, Any]] | pa.RecordBatch
 
 @dataclass(frozen=True)
 class Page:
-    """One yield; `position` counts only with `has_position`."""
+    """One yield; `position` None is none: it is what a function is given that begins."""
 
     rows: Rows
     position: Any = None
-    has_position: bool = False
     is_single: bool = False
+
+    @property
+    def has_position(self) -> bool:
+        """Whether another try may go on after it."""
+        return self.position is not None
+
+    @property
+    def size(self) -> int:
+        """Its rows."""
+        return len(self.rows) if isinstance(self.rows, list) else self.rows.num_rows
 
 
 def page_of(label: str, item: Any) -> Page:
@@ -33,7 +42,7 @@ def page_of(label: str, item: Any) -> Page:
         if len(item) != 2:
             raise PlanError(f"{label}: it yields a tuple of {len(item)}", "yield rows, or (rows, position)")
         rows, is_single = _rows_of(label, item[0])
-        return Page(rows, item[1], True, is_single)
+        return Page(rows, item[1], is_single)
     rows, is_single = _rows_of(label, item)
     return Page(rows, is_single=is_single)
 
@@ -42,7 +51,11 @@ def _rows_of(label: str, given: Any) -> tuple[Rows, bool]:
     if hasattr(given, "to_arrow"):  # polars
         given = given.to_arrow()
     elif type(given).__module__.partition(".")[0] == "pandas":
-        given = pa.Table.from_pandas(given, preserve_index=False)
+        try:
+            given = pa.Table.from_pandas(given, preserve_index=False)
+        except pa.ArrowException as error:
+            told = " ".join(str(error).split())
+            raise PlanError(f"{label}: a frame that Arrow does not take: {told}", "give each column one type") from None
     if isinstance(given, pa.Table):
         batches = given.combine_chunks().to_batches()
         given = batches[0] if batches else pa.RecordBatch.from_pylist([], schema=given.schema)
@@ -71,21 +84,24 @@ class Gathering:
 
     pages: int | None
     waiting: list[Page] = field(default_factory=list)
+    rows: int = 0
+    are_single: bool = True
 
     def add(self, page: Page) -> None:
         """Take another one."""
         self.waiting.append(page)
+        self.rows += page.size
+        self.are_single = self.are_single and page.is_single
 
     @property
     def is_full(self) -> bool:
         """Whether what waits is a batch."""
-        most = self.pages or (_SINGLE_ROWS_A_BATCH if all(page.is_single for page in self.waiting) else 1)
-        rows = sum(len(p.rows) if isinstance(p.rows, list) else p.rows.num_rows for p in self.waiting)
-        return len(self.waiting) >= most or rows >= _ROWS_A_BATCH
+        most = self.pages or (_SINGLE_ROWS_A_BATCH if self.are_single else 1)
+        return len(self.waiting) >= most or self.rows >= _ROWS_A_BATCH
 
     def take(self) -> tuple[list[Rows], Page | None]:
         """What waits, with neighbouring rows in one piece, and the last page; nothing waits any more."""
-        pages, self.waiting = self.waiting, []
+        pages, self.waiting, self.rows, self.are_single = self.waiting, [], 0, True
         return _joined([page.rows for page in pages]), pages[-1] if pages else None
 
 
@@ -94,7 +110,7 @@ def _joined(given: Sequence[Rows]) -> list[Rows]:
     for rows in given:
         before = joined[-1] if joined else None
         if isinstance(rows, list) and isinstance(before, list):
-            joined[-1] = before + rows
+            before.extend(rows)
         else:
-            joined.append(rows)
+            joined.append(list(rows) if isinstance(rows, list) else rows)
     return joined

@@ -58,6 +58,7 @@ class Extracting:
         self._timeout_s = timeout_s
         self._pool = Pool(source.at_once, 1, _GRACE_S)
         self._late = False
+        self._stopped = threading.Event()
         self._tries: dict[TaskId, _Tries] = {}
         self._results: dict[str, Result] = {}
         self._recorder: Recorder
@@ -84,6 +85,7 @@ class Extracting:
 
     def cancel(self) -> None:
         """Stop all members; what they have recorded stays."""
+        self._stopped.set()
         self._pool.cancel()
 
     def tidy(self, connection: SinkConnection) -> None:
@@ -120,8 +122,8 @@ class Extracting:
             errors = self._recorder.errors
             if errors:
                 return StepEnd("failed", error=self._told_of_all(errors, len(members)))
-            if source.is_shadowed and source.to_sink:
-                self._publish(connection, members)
+            if source.is_shadowed and source.to_sink and not self._publish_patiently(members):
+                return StepEnd("cancelled")
             moved = self._moved()
             return StepEnd("succeeded", result={"rows": moved.rows_loaded, "members": len(members)})
 
@@ -193,6 +195,7 @@ class Extracting:
                     results=task["results"],
                     watermark=self._watermark(name),
                     shadow=self._shadow,
+                    members_share_keys=source.members_share_keys,
                 )
             )
         return jobs
@@ -266,11 +269,32 @@ class Extracting:
 
     # the end
 
+    def _publish_patiently(self, members: Mapping[str, Any]) -> bool:
+        """Publish, again where that fails for what may pass; whether it was not stopped meanwhile."""
+        context, source, failures = self._context, self._source, 0
+        while not self._stopped.is_set():
+            try:
+                with connect_sink(sink_of(context.config), f"{context.facts.application} step {source.name}") as own:
+                    self._publish(own, members)
+                return True
+            except (SinkError, psycopg.Error) as error:
+                told = error if isinstance(error, SinkError) else translate(error, f"making {source.name} visible")
+                failures += 1
+                delay = source.retries.delay_after(failures)
+                if delay is None or isinstance(told, SupersededError) or not _may_pass(told):
+                    raise told from error
+                context.progress.tell(f"{source.name}: {told}; another try in {delay:.1f} s", level="warning")
+                self._stopped.wait(delay)
+        return False
+
     def _publish(self, connection: SinkConnection, members: Mapping[str, Any]) -> None:
-        """Make what all members brought visible at once."""
+        """Make what all members brought visible at once, unless an earlier try or attempt has."""
         context, source, facts = self._context, self._source, self._context.facts
         assert self._shadow is not None
         names = list(members)
+        past = Ledger(connection).tasks_of(facts.run_id)
+        if all(past[source.name, name].state == "applied" for name in names):
+            return
         rows = {name: context.progress.tasks[source.name, name].moved.rows_loaded for name in names}
 
         def record(inner: SinkConnection) -> None:
@@ -304,3 +328,8 @@ class Extracting:
             return str(errors[0])
         lines = "\n".join(f"  {error}" for error in errors)
         return f"{self._told(f'failed for {len(errors)} of {members} members')}\n{lines}"
+
+
+def _may_pass(error: SinkError) -> bool:
+    """A lost connection, a lock, a conflict, a server that goes down or is full."""
+    return error.sqlstate is None or error.sqlstate.startswith(("08", "40", "53", "55", "57", "58"))

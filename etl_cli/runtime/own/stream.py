@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import date
 from typing import Any
 
+import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from etl_cli.runtime.config import load_config
-from etl_cli.runtime.errors import DataError, EtlError, PlanError, SourceError
+from etl_cli.runtime.errors import DataError, EtlError, PlanError, SinkError, SourceError
 from etl_cli.runtime.job import CancelledError, Result, Watcher
 from etl_cli.runtime.kept import Connections
 from etl_cli.runtime.ledger.chunks import ChunkId, Held, committed, forget_chunks
+from etl_cli.runtime.ledger.ledger import TaskId
 from etl_cli.runtime.ledger.rejects import Reject
 from etl_cli.runtime.load import ChunkLoader, ChunkWriter
 from etl_cli.runtime.names import fold, quote_sink, quote_text
@@ -36,11 +38,14 @@ from etl_cli.runtime.program.hooks import BATCH_HOOKS, Hook, Hooks
 from etl_cli.runtime.program.importing import declared_in, told_of
 from etl_cli.runtime.program.passage import Passage
 from etl_cli.runtime.redact import redact, secrets_in
-from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, name_session
+from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, name_session, translate
 from etl_cli.runtime.sink.queries import execute
 from etl_cli.runtime.sink.shadow import Shadow
 from etl_cli.runtime.stopwatch import Stopwatch
 from etl_cli.runtime.transform import BatchEncoder, constants_of
+
+_MEMBER_CLASS = 0x65746E
+"""First key of the advisory locks of members at work."""
 
 
 def extract_member(job: ExtractJob, watcher: Watcher, connections: Connections) -> Result:
@@ -49,10 +54,41 @@ def extract_member(job: ExtractJob, watcher: Watcher, connections: Connections) 
     Raises SourceError where the function fails, SinkError, DataError, PlanError, CancelledError; what is committed
     stays.
     """
-    with connections.sink.use(
-        job.sink.address, lambda: connect_sink(job.sink, job.application), lambda c: name_session(c, job.application)
-    ) as connection:
+    with (
+        _sink_errors(job),
+        connections.sink.use(
+            job.sink.address,
+            lambda: connect_sink(job.sink, job.application),
+            lambda c: name_session(c, job.application),
+        ) as connection,
+        _alone(connection, job.task),
+    ):
         return _Member(job, watcher, connection).run()
+
+
+@contextmanager
+def _alone(connection: SinkConnection, task: TaskId) -> Iterator[None]:
+    """Wait until the session of an earlier try, whose process is dead, has ended: it may be at a commit still.
+
+    After an error the session ends, and the lock with it.
+    """
+    key = [_MEMBER_CLASS, f"{task.run_id} {task.source_table} {task.shard}"]
+    connection.execute("SELECT pg_advisory_lock(%s, hashtext(%s))", key)
+    yield
+    connection.execute("SELECT pg_advisory_unlock(%s, hashtext(%s))", key)
+
+
+@contextmanager
+def _sink_errors(job: ExtractJob) -> Iterator[None]:
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(error, f"loading {job.task.label}") from error
+    except DataError as error:
+        if isinstance(error.__cause__, psycopg.errors.UniqueViolation) and job.members_share_keys:
+            # another member has inserted the key meanwhile: the next try finds it there
+            raise SinkError(error.message, error.remedy, sqlstate=error.__cause__.sqlstate) from error
+        raise
 
 
 class _Member:
@@ -93,19 +129,21 @@ class _Member:
         connection.execute("SET idle_in_transaction_session_timeout = 0")
         so_far = committed(connection, job.task, job.stream)
         self._number, self._held = so_far.chunks, so_far.held
-        self._position, self._highest = None, None
+        self._position, self._highest, self._is_over = None, None, False
         if so_far.last_key:
             self._position = so_far.last_key[0]
             self._highest = self._value(so_far.last_key[1])
+            self._is_over = bool(so_far.last_key[2:])
         self._writers.begin(so_far.written)
-        if so_far.chunks and self._position is None and source.can_be_emptied and job.shadow is not None:
+        begins_anew = so_far.chunks and self._position is None and not self._is_over
+        if begins_anew and source.can_be_emptied and job.shadow is not None:
             self._remove_what_is_there(job.shadow)
-        self._along = source.is_repeatable or self._position is not None
-        """Whether it commits along the way; else all of it is one transaction."""
+        self._may_commit = False
+        """Whether another try could go on after what the open chunk holds."""
 
     def run(self) -> Result:
         """All of it, up to the last commit."""
-        if not self._number or self._along:
+        if not self._is_over:
             try:
                 self._read_all()
             except BaseException as error:
@@ -120,14 +158,13 @@ class _Member:
     def _read_all(self) -> None:
         gathering = Gathering(self._source.pages)
         for page in self._pages():
-            if page.has_position and not self._along:
-                if self._writer is not None:
-                    raise PlanError(f"{self._label}: its first yields have no position", "yield one with each batch")
-                self._along = True
             gathering.add(page)
             if gathering.is_full:
                 self._add(*gathering.take())
         self._add(*gathering.take())
+        if self._rejects:
+            raise DataError(f"{self._label}: no row could be stored; the last: {self._rejects[-1]}", "correct the rows")
+        self._is_over = True
         self._commit()
 
     def _remove_what_is_there(self, shadow: Shadow) -> None:
@@ -191,13 +228,30 @@ class _Member:
         """Load a batch, and commit where that is due."""
         if last is None:
             return
+        batches = [self._batch_of(rows) for rows in pieces]
+        if self._shaped != len(self._columns.types) and self._can_be_shaped(batches):
+            self._reshape()
+        # only now: what a new column has had committed ends at the position before
         if last.has_position:
             self._position = last.position
-        for rows in pieces:
-            self._load(self._batch_of(rows))
+        if self._loader is None:
+            return  # there is no row yet
+        for batch in batches:
+            self._load(self._columns.completed(batch))
+        self._may_commit = last.has_position or self._begins_anew
         self._batches += 1
-        if self._along and self._batches >= self._source.batches:
+        if self._may_commit and self._batches >= self._source.batches:
             self._commit()
+
+    @property
+    def _begins_anew(self) -> bool:
+        """Whether rows without a position may come twice: their key finds the first, or the first are removed."""
+        return self._source.is_repeatable and (not self._source.is_shadowed or self._position is None)
+
+    def _can_be_shaped(self, batches: list[pa.RecordBatch]) -> bool:
+        """Whether there are rows, or all that the table needs is declared."""
+        needed = {*self._source.key, *filter(None, [self._source.cursor])}
+        return any(b.num_rows for b in batches) or (bool(self._columns.types) and needed <= set(self._columns.types))
 
     def _batch_of(self, rows: Rows) -> pa.RecordBatch:
         """The rows in the source's columns; bad ones end the run, or are put aside by `on_bad_row`."""
@@ -232,10 +286,6 @@ class _Member:
         return {name: str(row.get(name)) for name in self._source.key}
 
     def _load(self, batch: pa.RecordBatch) -> None:
-        if batch.num_columns == 0:
-            return  # nothing has told a column yet
-        if self._shaped != batch.num_columns:
-            self._reshape()
         self._heard("on_read", batch.num_rows, batch.nbytes)
         self._see(batch)
         rejects, self._rejects = self._rejects, []
@@ -252,7 +302,7 @@ class _Member:
 
     def _reshape(self) -> None:
         """Bring the place that the rows go to into the form of the columns that are known now."""
-        if self._writer is not None and not self._along:
+        if self._writer is not None and not self._may_commit:
             told = ", ".join(list(self._columns.types)[self._shaped :])
             raise DataError(
                 f"{self._label}: {told} came after the first rows, which one transaction holds",
@@ -275,8 +325,8 @@ class _Member:
         """The open chunk, or a new one."""
         if self._writer is None:
             assert self._loader is not None
-            after = json.dumps([self._number, self._position if self._along else None])
-            chunk = ChunkId(self._job.task, self._job.stream, after, self._number)
+            # its number alone names it: what another try reads after the same position may be another page
+            chunk = ChunkId(self._job.task, self._job.stream, json.dumps([self._number]), self._number)
             self._writer = self._open.enter_context(self._loader.chunk(chunk, self._job.attempt))
         return self._writer
 
@@ -296,7 +346,9 @@ class _Member:
     # watermark and position
 
     def _last_key(self) -> str:
-        return json.dumps([self._position, None if self._highest is None else _text(self._highest)])
+        """Position, highest cursor, and whether the function has ended: then another try has nothing to do."""
+        told = [self._position, None if self._highest is None else _text(self._highest)]
+        return json.dumps([*told, True] if self._is_over else told)
 
     def _see(self, batch: pa.RecordBatch) -> None:
         """Keep the cursor's highest value."""

@@ -248,7 +248,14 @@ def python_step(
 
 
 def sql_step(
-    directory: Path, file: str, *, name: str | None, after: Sequence[str], timeout: str | float | None
+    directory: Path,
+    file: str,
+    *,
+    name: str | None,
+    after: Sequence[str],
+    retries: int,
+    retry_delay: str | float,
+    timeout: str | float | None,
 ) -> Step:
     """A step of a file. Raises ConfigError for one that is not there."""
     place = directory / "sql" / file
@@ -260,6 +267,8 @@ def sql_step(
         "sql",
         tuple(after),
         file=file,
+        retries=retries,
+        retry_delay_s=_seconds(named, "retry_delay", retry_delay),
         timeout_s=None if timeout is None else _seconds(named, "timeout", timeout),
     )
 

@@ -26,6 +26,13 @@ OF_SOURCE = ("run", "watermark", "position", "member", "params")
 OF_WRITER = ("batch", "last", "part", "table", "member", "run_id")
 """What an own writer's function may take."""
 
+_WORDS = {
+    "schema": ("evolve", "freeze", "discard"),
+    "on_bad_row": ("fail", "reject"),
+    "nul_characters": ("fail", "strip"),
+}
+"""Settings that are one of a few words."""
+
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 
@@ -95,6 +102,11 @@ class Source:
         """Whether a member's rows beside the target are known as its own."""
         return self.is_shadowed and (self.fan_out is None or self.member_column is not None)
 
+    @property
+    def members_share_keys(self) -> bool:
+        """Whether two members may bring rows of the same key."""
+        return self.fan_out is not None and self.member_column is None and bool(self.key)
+
     def target_name(self, schema: str) -> tuple[str, str]:
         """Schema and name in the sink; `schema` is that of the configuration."""
         named, _, table = (self.target or fold(self.name, "fold")).rpartition(".")
@@ -108,7 +120,7 @@ class Source:
     def members(self, results: Mapping[str, Any], arguments: Callable[..., Mapping[str, Any]]) -> dict[str, Any]:
         """What it is run for, by name. Raises ConfigError; an error of a function of the user passes through.
 
-        A list is named by its texts, a tuple in it by its parts: `acme/github`.
+        A list is named by its texts, a tuple or a list in it by its parts: `acme/github`.
         """
         if self.fan_out is None:
             return {ALONE: None}
@@ -131,7 +143,7 @@ class Source:
 
 
 def _named(member: Any) -> str:
-    return "/".join(map(str, member)) if isinstance(member, tuple) else str(member)
+    return "/".join(map(str, member)) if isinstance(member, tuple | list) else str(member)
 
 
 @dataclass(frozen=True)
@@ -158,15 +170,20 @@ def source_of(function: Callable[..., Any], name: str, **settings: Any) -> Sourc
         raise refuse(f"{named} does not yield anything", "yield rows as dicts, lists of dicts or Arrow batches")
     if settings["mode"] not in get_args(Mode):
         raise refuse(f"mode {settings['mode']!r} is not known", f"use {', '.join(get_args(Mode))}")
+    for wanted, known in _WORDS.items():
+        if settings[wanted] not in known:
+            raise refuse(f"{wanted} {settings[wanted]!r} is not known", f"use {', '.join(known)}")
     settings["key"] = tuple(_listed(settings["key"]))
+    if settings["member_column"] in settings["key"]:
+        raise refuse(f"{settings['member_column']} is the member's column and in key", "leave it out of key")
     if settings["mode"] in ("upsert", "sync") and not settings["key"] and settings["to_sink"]:
         raise refuse(f"mode {settings['mode']} needs a key to tell rows apart", 'name it: key=["id"]')
     if (settings["soft_delete"] or settings["track_changes"]) and settings["mode"] != "sync":
         raise refuse("soft_delete and track_changes go with a mode that sees deletes", 'use mode="sync"')
-    for wanted in ("at_once", "batches", "pages"):
+    for wanted, least in (("at_once", 1), ("batches", 1), ("pages", 1), ("max_rejects", 0)):
         value = settings[wanted]
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise refuse(f"{wanted} is {value!r}", "use a whole number from 1 on")
+        if (value is None and wanted != "pages") or (value is not None and not _is_number(value, least)):
+            raise refuse(f"{wanted} is {value!r}", f"use a whole number from {least} on")
     if settings["fan_out"] is None and settings["member_column"]:
         raise refuse("member_column goes with fan_out", "name the members, or leave it out")
     columns = {}
@@ -175,6 +192,12 @@ def source_of(function: Callable[..., Any], name: str, **settings: Any) -> Sourc
             columns[column] = canonical_type(kind)
         except ValueError as error:
             raise refuse(f"columns: {column}: {error}", "correct it") from None
+    if settings["member_column"] in columns:
+        raise refuse(f"columns names {settings['member_column']}, the member's column", "leave it out: it is text")
+    typed = {*columns, *getattr(settings["model"], "model_fields", ())}
+    if settings["cursor"] and not settings["to_sink"] and settings["cursor"] not in typed:
+        remedy = f'declare it, e.g. columns={{"{settings["cursor"]}": "bigint"}}'
+        raise refuse(f"no target tells the type of its cursor {settings['cursor']}", remedy)
     return Source(name, function, **{**settings, "columns": columns})
 
 
@@ -201,6 +224,10 @@ def _gives_iterator(function: Callable[..., Any]) -> bool:
     """A function that hands on another's generator tells so by its annotation."""
     told = str(getattr(function, "__annotations__", {}).get("return", ""))
     return any(name in told for name in ("Iterator", "Generator", "Iterable"))
+
+
+def _is_number(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
 
 
 def _listed(given: str | Sequence[str]) -> Sequence[str]:

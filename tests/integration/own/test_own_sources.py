@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import subprocess
 import time
@@ -127,14 +128,15 @@ def test_a_try_goes_on_after_the_last_recorded_position(own: Own, sink: SinkData
     assert rows_of(sink, "SELECT rows_read, rows_loaded, rows_inserted FROM etl.tasks") == [(12, 12, 12)]
     assert rows_of(sink, "SELECT sum(rows)::int, count(*) FROM etl.chunks") == [(12, 4)]
     told = [one.text for one in outcome.progress.told]
-    assert "users: read failed: ConnectionError: page 2 (etl.py, line 25); another try in 0.0 s" in told
+    assert any(re.fullmatch(r"users: read failed: ConnectionError: page 2 \(etl.py, line \d+\); another try in .*", t)
+               for t in told)  # fmt: skip
     assert any("the reading process ended by signal SIGKILL" in text for text in told)
 
 
 def test_tries_in_a_row_that_record_nothing_end_the_source(own: Own, sink: SinkDatabase) -> None:
     directory = own(IN_PAGES.replace("flag.unlink()", "pass"))
     (directory.path / "break-1").touch()
-    with pytest.raises(EtlError, match=r"users: read failed: ConnectionError: page 1 \(etl.py, line 25\)"):
+    with pytest.raises(EtlError, match=r"users: read failed: ConnectionError: page 1 \(etl.py, line \d+\)"):
         directory.run()
     assert said(directory) == ["None None", "None 1", "None 1"]
     assert rows_of(sink, "SELECT state, rows_loaded FROM etl.runs") == [("failed", 0)]

@@ -1,0 +1,185 @@
+"""examples/users: an API and a sink that fail, workers and runs that are killed; and every user once.
+
+ETL_USERS_TRIALS says how many seeds are tried (default 2); a failure tells its seed, ETL_USERS_SEED repeats it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.support.copying import leftovers, rows_of
+from tests.support.database import SUPERUSER, SinkDatabase
+from tests.support.examples_run import EXAMPLES, Example, copied, module_of, serving
+
+TRIALS = int(os.environ.get("ETL_USERS_TRIALS", "2"))
+SEED = int(os.environ.get("ETL_USERS_SEED", str(int(time.time()))))
+API = module_of("users", "api.py")
+MEMBERS = [f"{organisation}/{integration}" for organisation, integration in API.PAIRS]
+
+USERS = (
+    "SELECT member, id, name, email, teams, to_char(updated_at, 'YYYY-MM-DD\"T\"HH24:MI:SS+00:00')"
+    ' FROM {} ORDER BY member COLLATE "C", id'
+)
+
+
+@pytest.fixture
+def seed(request: pytest.FixtureRequest) -> int:
+    """Of all that is random in a trial."""
+    seed = SEED + int(getattr(request, "param", 0))
+    print(f"ETL_USERS_SEED={seed} ETL_USERS_TRIALS=1")
+    return seed
+
+
+@pytest.fixture
+def server(seed: int) -> Any:
+    return API.serve(seed=seed)
+
+
+@pytest.fixture
+def users(tmp_path: Path, sink: SinkDatabase, server: Any) -> Iterator[Example]:
+    with serving(server) as address:
+        yield copied("users", tmp_path, sink, USERS_API=address)
+
+
+def let_the_sink_fail(sink: SinkDatabase) -> None:
+    with sink.connect(SUPERUSER) as connection:
+        connection.execute((EXAMPLES / "users" / "sink_failures.sql").read_bytes())
+
+
+def failures_of(sink: SinkDatabase) -> int:
+    ((count,),) = rows_of(sink, "SELECT CASE WHEN is_called THEN last_value ELSE 0 END FROM failures_injected")
+    return int(count)
+
+
+def users_of_api(day: int, members: list[str] = MEMBERS) -> list[tuple[Any, ...]]:
+    return [
+        (member, user["id"], user["name"], user["email"], user["teams"], user["updated_at"])
+        for member in sorted(members)
+        for user in API.users_of(*member.split("/"), day)
+    ]
+
+
+def assert_exactly_once(sink: SinkDatabase, day: int) -> None:
+    """Every page of every reading once, and the users of the API in both tables, cell by cell."""
+    wanted = users_of_api(day)
+    assert rows_of(sink, USERS.format("users_latest")) == wanted
+    assert rows_of(sink, USERS.format("users")) == wanted
+    readings = "SELECT member, seen_at, array_agg(page ORDER BY page) FROM users_raw GROUP BY member, seen_at"
+    pages = rows_of(sink, readings)
+    assert all(found == list(range(len(found))) for _, _, found in pages), "a page is missing, or there twice"
+    assert len(pages) == day * len(MEMBERS)
+    in_pages = "SELECT sum(jsonb_array_length(users)) FROM users_raw"
+    assert rows_of(sink, in_pages) == [(sum(len(users_of_api(d)) for d in range(1, day + 1)),)]
+    assert leftovers(sink) == []
+    assert rows_of(sink, "SELECT relname FROM pg_class WHERE relname ~ 'staging|differences'") == []
+
+
+def changes_of_api(before: int, after: int) -> set[tuple[str, str, int]]:
+    old = {row[:2]: row for row in users_of_api(before)}
+    new = {row[:2]: row for row in users_of_api(after)}
+    inserted = {("insert", *key) for key in new.keys() - old.keys()}
+    deleted = {("delete", *key) for key in old.keys() - new.keys()}
+    return inserted | deleted | {("update", *key) for key in new.keys() & old.keys() if old[key] != new[key]}
+
+
+def changes_in(sink: SinkDatabase) -> list[tuple[str, str, int]]:
+    return rows_of(
+        sink,
+        "SELECT operation, coalesce(new, old) ->> 'member', (coalesce(new, old) ->> 'id')::bigint FROM users_changes",
+    )
+
+
+@pytest.mark.parametrize("seed", range(TRIALS), indirect=True)
+def test_each_user_is_there_once_whatever_fails(users: Example, sink: SinkDatabase, server: Any, seed: int) -> None:
+    """Calls of the API, statements of the sink, and each worker after every fifth batch."""
+    let_the_sink_fail(sink)
+    checked = users.run("check")
+    assert checked.code == 0, checked.out + checked.err
+    began = time.monotonic()
+    done = users.run("run")
+    assert done.code == 0, done.out + done.err
+    assert "ended by signal SIGKILL" in done.out
+    assert_exactly_once(sink, day=1)
+
+    server.day = 2
+    again = users.run("run")
+    assert again.code == 0, again.out + again.err
+    assert_exactly_once(sink, day=2)
+    found = changes_in(sink)
+    assert len(found) == len(set(found))
+    assert set(found) == changes_of_api(1, 2)
+    told = done.out + again.out
+    print(
+        f"seed {seed}: {len(users_of_api(1))} and {len(users_of_api(2))} users, {len(found)} changes,"
+        f" {server.failed} of {server.calls} calls failed, {failures_of(sink)} statements failed,"
+        f" {told.count('SIGKILL')} workers killed, {told.count('another try in')} other tries,"
+        f" {time.monotonic() - began:.0f} s"
+    )
+
+
+@pytest.mark.parametrize("seed", range(TRIALS), indirect=True)
+def test_a_run_that_is_killed_again_and_again_is_resumed_to_the_same_end(
+    users: Example, sink: SinkDatabase, server: Any, seed: int
+) -> None:
+    """kill -9 of the run and all its processes, at random moments."""
+    let_the_sink_fail(sink)
+    chance = random.Random(seed)
+    killed, options = 0, ["run"]
+    for _ in range(4):
+        process = users.start(*options)
+        time.sleep(chance.uniform(1, 9))
+        killed += kill_all(process)
+        options = ["run", "--resume"]
+    tries = []
+    for _ in range(6):
+        done = users.run("run", "--resume")
+        if done.code == 0:
+            break
+        tries.append(done.err)
+    else:
+        raise AssertionError(f"seed {seed}: resumed in vain: {tries}")
+    assert_exactly_once(sink, day=1)
+    runs = rows_of(sink, "SELECT run_id, attempt, state FROM etl.runs ORDER BY run_id")
+    print(
+        f"seed {seed}: {killed} runs killed, {len(tries)} resumptions failed, runs {runs},"
+        f" {server.failed} of {server.calls} calls failed, {failures_of(sink)} statements failed"
+    )
+
+
+def kill_all(process: Any) -> bool:
+    """SIGKILL for a run and everything below it; whether it was still at work."""
+    was_at_work = process.poll() is None
+    with contextlib.suppress(psutil.NoSuchProcess):
+        run = psutil.Process(process.pid)
+        for one in [run, *run.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    return was_at_work
+
+
+def test_one_member_alone_leaves_the_others_as_they_are(users: Example, sink: SinkDatabase, server: Any) -> None:
+    server.failures = 0
+    done = users.run("run")
+    assert done.code == 0, done.out + done.err
+    server.day = 2
+    alone = users.run("run", "--member", "acme/github")
+    assert alone.code == 0, alone.out + alone.err
+    read = rows_of(sink, "SELECT member, count(DISTINCT seen_at) FROM users_raw GROUP BY member")
+    assert dict(read) == dict.fromkeys(MEMBERS, 1) | {"acme/github": 2}
+
+    rest = users.run("run", "--step", "users_latest", "--step", "users")
+    assert rest.code == 0, rest.out + rest.err
+    others = [member for member in MEMBERS if member != "acme/github"]
+    wanted = users_of_api(2, ["acme/github"]) + users_of_api(1, others)
+    assert rows_of(sink, USERS.format("users")) == wanted
