@@ -50,7 +50,7 @@ def to_file(batch, last):
     with OUTPUT.open("ab") as file:
         file.truncate(last or 0)  # `last` is the length that is recorded: what a try that failed wrote after it goes
         for row in batch.to_pylist():
-            file.write(json.dumps(row, default=str).encode() + b"\n")
+            file.write(json.dumps(row, default=str, ensure_ascii=False).encode() + b"\n")
         file.flush()
         return file.tell()
 

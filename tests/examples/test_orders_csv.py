@@ -43,7 +43,7 @@ def in_table(sink: SinkDatabase) -> list[tuple[Any, ...]]:
 
 
 def in_file(orders: Example) -> list[tuple[Any, ...]]:
-    text = (orders.path / "paid_orders.jsonl").read_text()
+    text = (orders.path / "paid_orders.jsonl").read_text(encoding="utf-8")
     assert text.endswith("\n")
     return [
         (
