@@ -26,6 +26,7 @@ from typing import Any
 
 import yaml
 
+from benchmarks.changes import bench_changes
 from benchmarks.data import COLUMNS, DEFINITIONS, LOGIN, create_source_table, insert_statements
 from benchmarks.modes import bench_modes
 from etl_cli.runtime.config.model import ConnectionRetries, ShardConfig, SourceConfig
@@ -67,10 +68,12 @@ def main() -> None:
         print(f"{os.cpu_count()} cores; {len(sources)} shards; {options.pairs} interleaved pairs; source: "
               f"{options.source or 'stand-ins on this machine'}; sink: embedded Postgres on this machine")  # fmt: skip
         for table, count in rows.items():
-            if not options.modes:
+            if not options.modes and not options.changes:
                 _bench(table, count, sources, sink, directory, options)
         if options.modes:
             _bench_modes(rows["narrow"], sources, sink, directory, options)
+        if options.changes:
+            _bench_changes(rows["narrow"], sources, sink, directory, options)
 
 
 def _bench(
@@ -106,6 +109,21 @@ def _bench_modes(
         return _product(f"narrow-{table['mode']}", sources, sink.port, directory, {"source": "dbo.narrow", **table})
 
     bench_modes(sink, product, _measure, lambda: _settle(sink), options.pairs)
+
+
+def _bench_changes(
+    rows: int, sources: Sequence[str], sink: PostgresServer, directory: Path, options: argparse.Namespace
+) -> None:
+    print(f"\nchanges of rows: narrow, {len(sources)} x {rows:,} rows")
+
+    def product(table: dict[str, Any], program: str) -> list[str]:
+        name = f"narrow-{table['target'].replace('_', '-')}"
+        command = _product(name, sources, sink.port, directory, {"source": "dbo.narrow", **table})
+        if program:
+            (directory / f"pipeline-{name}" / "etl.py").write_text(program)
+        return command
+
+    bench_changes(product, _measure, lambda: _settle(sink), options.pairs)
 
 
 def _settle(sink: PostgresServer) -> None:
@@ -251,6 +269,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--executemany-pairs", type=int, default=1, help="it takes a minute each; one is enough")
     parser.add_argument("--no-executemany", action="store_true")
     parser.add_argument("--modes", action="store_true", help="replace beside upsert and sync, and the ledger's share")
+    parser.add_argument("--changes", action="store_true", help="a transform and a map beside none")
     parser.add_argument("--source", help="host:port,host:port,...: servers to read from instead of stand-ins")
     parser.add_argument("--seeded", action="store_true", help="the tables are there already")
     parser.add_argument("--memory", action="store_true", help="one more run each, for the peak memory")

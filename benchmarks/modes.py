@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
+from benchmarks.interleaved import Measure, interleaved, print_ratios
 from etl_cli.runtime.ledger.chunks import ChunkId, Held, begin_chunk, complete_chunk
 from etl_cli.runtime.ledger.ledger import Ledger, NewTask, TaskId
 from etl_cli.runtime.request import Request
 from etl_cli.runtime.sink.connect import SinkConnection
 from etl_cli.sandbox.postgres import PostgresServer
-
-Measure = Callable[[Sequence[str]], Any]
 
 TABLE = "narrow"
 
@@ -31,22 +30,9 @@ def bench_modes(
         "upsert": [*product({"mode": "upsert", "cursor": "at", "target": "by_upsert"}), "--full"],
         "sync": product({"mode": "sync", "target": "by_sync"}),
     }
-    for command in commands.values():  # a first time that does not count: it makes the targets
-        measure(command)
-    seconds: dict[str, list[float]] = {name: [] for name in commands}
-    for _ in range(pairs):
-        for name, command in commands.items():
-            if name == "upsert":
-                _differ(sink)
-            settle()
-            seconds[name].append(measure(command).seconds)
-    for name, measured in seconds.items():
-        ratios = [replace / mine for replace, mine in zip(seconds["replace"], measured, strict=True)]
-        print(
-            f"  {name:12} {statistics.median(measured):7.2f} s ({min(measured):.2f}-{max(measured):.2f})"
-            f"  {statistics.median(ratios):5.2f} of replace ({min(ratios):.2f}-{max(ratios):.2f})"
-        )
-    _ledger(sink, statistics.median(seconds["replace"]))
+    measured = interleaved(commands, measure, settle, pairs, {"upsert": lambda: _differ(sink)})
+    print_ratios(measured, "replace", lambda _: "")
+    _ledger(sink, statistics.median(one.seconds for one in measured["replace"]))
 
 
 def _differ(sink: PostgresServer) -> None:

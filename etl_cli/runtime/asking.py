@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import getpass
 import socket
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import psycopg
 
 from etl_cli.runtime.config import Config, load_config
 from etl_cli.runtime.errors import EtlError, UsageError
@@ -16,7 +18,7 @@ from etl_cli.runtime.ledger.heartbeat import running
 from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.ledger.migrate import ledger_errors
 from etl_cli.runtime.ledger.pauses import pause, unpause
-from etl_cli.runtime.ledger.requests import answer_of, ask
+from etl_cli.runtime.ledger.requests import answer_of, ask, withdraw
 from etl_cli.runtime.planning import sink_of
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink
 
@@ -46,9 +48,14 @@ def ask_to_cancel(directory: Path) -> str:
         ).fetchone()
         if not active and not (waits and waits[0]):
             raise UsageError(f"nothing of {config.name} runs or waits", f"manage-pipeline history {config.name}")
-        request = ask(connection, config.name, "cancel", {}, asker())
         where = f"run {active[-1].run_id} on {active[-1].host}" if active else "what waits"
-        return _answer(connection, request, f"no service is at work on {where}: end it there, by Ctrl-C or kill")
+        request = ask(connection, config.name, "cancel", {}, asker())
+        try:
+            return _answer(connection, request, f"no service is at work on {where}: end it there, by Ctrl-C or kill")
+        except BaseException:
+            with contextlib.suppress(psycopg.Error):
+                withdraw(connection, request)  # nobody waits for it any more
+            raise
 
 
 def retry_of(directory: Path, run_id: int | None) -> int:
@@ -133,17 +140,13 @@ def _answer(connection: SinkConnection, request_id: int, remedy: str) -> str:
         taken, answer = answer_of(connection, request_id)
         if answer is not None:
             return answer
-        if not taken and time.monotonic() - began > TAKEN_WITHIN_S:
-            connection.execute(
-                "UPDATE etl.requests SET taken_at = clock_timestamp(), finished_at = clock_timestamp(),"
-                " answer = 'nobody took it' WHERE request_id = %s AND taken_at IS NULL",
-                [request_id],
-            )
+        is_late = not taken and time.monotonic() - began > TAKEN_WITHIN_S
+        if is_late and withdraw(connection, request_id):
             raise EtlError(f"nobody has taken request {request_id}", remedy)
         time.sleep(LOOK_S)
 
 
-@contextmanager
+@contextlib.contextmanager
 def _ledger(config: Config) -> Iterator[SinkConnection]:
     with connect_sink(sink_of(config), f"etl-cli {config.name} ask") as connection, ledger_errors(connection):
         Ledger(connection).register(config.name, config.id)

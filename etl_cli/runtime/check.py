@@ -53,6 +53,9 @@ def check(directory: Path) -> list[Finding]:
     except EtlError as error:
         return [Finding("configuration", "problem", str(error))]
     findings = [*_configuration(config), *_service(config, directory)]
+    if not config.has_sink:
+        told = "none is configured: runs have no ledger, and no service"
+        return [*findings, Finding("sink", "note", told)]
     if not config.tables:
         return [*findings, *_sink_and_tables(config, [])]
     findings += _system(config)

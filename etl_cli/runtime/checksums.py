@@ -34,6 +34,11 @@ def summed_columns(plan: TablePlan) -> list[ColumnPlan]:
     ]
 
 
+def can_be_summed(plan: TablePlan) -> bool:
+    """Whether checksums are asked for, and any column has one."""
+    return plan.validate == "checksums" and bool(summed_columns(plan))
+
+
 def select_source(plan: TablePlan, window: Window) -> str:
     """One row: for each column of `summed_columns` the count and the sum, over the window's rows."""
     sums = []

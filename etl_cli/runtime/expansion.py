@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
 from etl_cli.runtime.config.model import TableConfig
+from etl_cli.runtime.names import split_name
 from etl_cli.runtime.source.catalogue import Catalogue
-
-_PARTS = re.compile(r"\[(?:[^\]]|\]\])*\]|[^.\[]+")
-
-
-def split_name(source: str) -> tuple[str, str]:
-    """`dbo.orders` -> ("dbo", "orders"); without a schema it is dbo; brackets may stand around either.
-
-    As in T-SQL a dot within brackets is one of the name, and a doubled closing bracket is one.
-    """
-    parts = [part[1:-1].replace("]]", "]") if part.startswith("[") else part for part in _PARTS.findall(source)]
-    return (parts[-2], parts[-1]) if len(parts) > 1 else ("dbo", parts[-1])
 
 
 def expand(

@@ -67,6 +67,8 @@ class Job:
     destination: Destination
     isolation: str
     application: str
+    """How its session in the sink is named."""
+    pipeline: str
     attempt: int = 1
     stream: int = 0
     window: Window = ALL_ROWS

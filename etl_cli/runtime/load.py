@@ -11,7 +11,7 @@ import psycopg
 import pyarrow as pa
 from psycopg import sql
 
-from etl_cli.runtime.checksums import Sums, as_sums, select_sink
+from etl_cli.runtime.checksums import Sums, as_sums, can_be_summed, select_sink
 from etl_cli.runtime.errors import DataError, SinkError
 from etl_cli.runtime.ledger.chunks import ChunkId, ChunkTakenError, Held, SupersededError, begin_chunk, complete_chunk
 from etl_cli.runtime.ledger.rejects import Reject, record_rejects
@@ -205,7 +205,7 @@ class ChunkLoader:
 
     def _sums(self) -> Sums | None:
         """The checksums of what was copied into the staging table; those of a shadow are taken when it is full."""
-        if self._plan.validate != "checksums" or not self._destination.is_staged:
+        if not can_be_summed(self._plan) or not self._destination.is_staged:
             return None
         row = self._connection.execute(sql.SQL(select_sink(self._plan, self._destination.quoted))).fetchone()
         return as_sums(self._plan, row) if row else None

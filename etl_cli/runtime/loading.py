@@ -41,8 +41,9 @@ def loading_of(plan: TablePlan, request: Request, *, streams: int, follows_chang
             "insert", plan, problem=f"{plan.source}: --full in mode append needs a key, or rows would come twice"
         )
     # with a key rows that are there already are passed over, whatever brought them: a part that was read by
-    # --where or --full, a lookback, an attempt whose watermark was reset
-    return Loading("insert" if plan.key else "append", plan)
+    # --where or --full, a lookback, an attempt whose watermark was reset. Checksums are those of a staging table: in
+    # the target a chunk's rows are not told from others
+    return Loading("insert" if plan.key or plan.validate == "checksums" else "append", plan)
 
 
 def exact(loading: Loading, target: Target | None, *, continues: bool = True) -> Loading:

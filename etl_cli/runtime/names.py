@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 POSTGRES_NAME_BYTES = 63
 """NAMEDATALEN - 1: Postgres cuts a longer identifier without an error."""
+
+_PARTS = re.compile(r"\[(?:[^\]]|\]\])*\]|[^.\[]+")
 
 
 def quote_source(*parts: str) -> str:
@@ -51,3 +54,12 @@ def with_suffix(name: str, suffix: str) -> str:
 def placed(table: str, shard: str) -> str:
     """A table and where it is, for messages: `dbo.orders of shard1`; alone where there is no shard to name."""
     return f"{table} of {shard}" if shard else table
+
+
+def split_name(source: str) -> tuple[str, str]:
+    """`dbo.orders` -> ("dbo", "orders"); without a schema it is dbo; brackets may stand around either.
+
+    As in T-SQL a dot within brackets is one of the name, and a doubled closing bracket is one.
+    """
+    parts = [part[1:-1].replace("]]", "]") if part.startswith("[") else part for part in _PARTS.findall(source)]
+    return (parts[-2], parts[-1]) if len(parts) > 1 else ("dbo", parts[-1])

@@ -27,7 +27,8 @@ class TableOutcome:
 class Outcome:
     """How a run ended."""
 
-    run_id: int
+    run_id: int | None
+    """None where it has no ledger."""
     state: str
     totals: RunTotals
     tables: list[TableOutcome]

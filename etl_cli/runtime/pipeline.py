@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
 
 if TYPE_CHECKING:
     from etl_cli.runtime.config import Config
+    from etl_cli.runtime.outcome import Outcome
     from etl_cli.runtime.program.declared import Declared, Frame, Kind
+    from etl_cli.runtime.progress import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -30,8 +32,10 @@ class _Load:
 class Pipeline:
     """A pipeline directory: its config.yaml, its .env and the code of its etl.py."""
 
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
+    def __init__(self, place: Path | str) -> None:
+        """`place` is the directory, or the name of a pipeline that lives in this program alone, without a sink."""
+        self.directory = place if isinstance(place, Path) else Path.cwd()
+        self._name = None if isinstance(place, Path) else place
 
     @cached_property
     def declared(self) -> Declared:
@@ -52,7 +56,10 @@ class Pipeline:
     def config(self) -> Config:
         """The validated configuration. Raises ConfigError."""
         from etl_cli.runtime.config import load_config
+        from etl_cli.runtime.config.model import Config
 
+        if self._name is not None:
+            return Config.model_validate({"name": self._name, "id": "00000000"})
         return load_config(self.directory)
 
     def transform(self, table: str, *, as_: Frame = "arrow") -> Callable[[F], F]:
@@ -311,6 +318,26 @@ class Pipeline:
             return function
 
         return declare
+
+    def run(self, progress: Progress | None = None, **wanted: Any) -> Outcome:
+        """Run once, in this process; `wanted` are fields of a `Request`: params, tables, steps, members, full, resume.
+
+        Without a sink own sources feed own writers, and nothing is recorded. Raises EtlError: RunFailedError for a
+        run that began.
+        """
+        from dataclasses import replace
+
+        from etl_cli.runtime.own.alone import run_alone
+        from etl_cli.runtime.progress import Progress
+        from etl_cli.runtime.request import Request
+        from etl_cli.runtime.run import run_pipeline
+
+        config, progress, request = self.config, progress or Progress(), Request(**wanted)
+        request.refuse_contradictions()
+        if config.has_sink:
+            return run_pipeline(config, progress, request)
+        declared = replace(self.declared, has_tables=bool(config.tables))
+        return run_alone(config, declared, progress, request)
 
     def main(self) -> NoReturn:
         """Run the command that the program was called with: `python etl.py check`."""

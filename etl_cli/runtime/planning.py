@@ -188,7 +188,8 @@ def _resolved(
     streams = config.parallelism.streams_per_shard
     loading = exact(loading_of(plan, request, streams=streams, follows_changes=follows), target, continues=follows)
     unmarked = [shard for shard in shards if (plan.source, shard) not in watermarks]
-    if loading.how == "append" and not plan.key and target and unmarked and _holds_rows(connection, plan, unmarked):
+    appended = loading.how in ("append", "insert") and not loading.plan.key and not loading.problem
+    if appended and target and unmarked and _holds_rows(connection, plan, unmarked):
         loading = replace(loading, problem=_rows_of_unknown_age(plan, unmarked))
     if plan.cursor and not request.full and request.where is None and not loading.problem:
         loading = replace(loading, problem=_strange_marks(connection, plan, marks, target))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import UsageError
-from etl_cli.runtime.expansion import split_name
+from etl_cli.runtime.names import split_name
 
 if TYPE_CHECKING:
     from etl_cli.runtime.program.declared import Declared

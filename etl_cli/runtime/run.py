@@ -40,6 +40,10 @@ def run_pipeline(config: Config, progress: Progress, request: Request = EVERYTHI
 
     Raises EtlError for what forbids the run before it begins, RunFailedError for a run that began.
     """
+    if not config.has_sink:
+        from etl_cli.runtime.own.alone import run_alone
+
+        return run_alone(config, declared_of(config), progress, request)
     warm_up()
     began = time.monotonic()
     whole = config

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import PlanError, UsageError
-from etl_cli.runtime.expansion import split_name
 from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.ledger.migrate import ledger_errors
 from etl_cli.runtime.ledger.rescue import claim
@@ -19,6 +18,7 @@ from etl_cli.runtime.ledger.watermarks import (
     set_watermark,
 )
 from etl_cli.runtime.lookback import is_higher
+from etl_cli.runtime.names import split_name
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.planner import make_plan
 from etl_cli.runtime.planning import declared_of, read_catalogues, shards_of, sink_of

@@ -297,7 +297,7 @@ def _hooks_of(job: Job, watcher: Watcher) -> Hooks | None:
     """Those of batches, where etl.py has some."""
     if job.program is None:
         return None
-    hooks = Hooks(declared_in(job.program), job.application.split()[1], job.task.run_id, watcher.said)
+    hooks = Hooks(declared_in(job.program), job.pipeline, job.task.run_id, watcher.said)
     return hooks if hooks.wants(*BATCH_HOOKS) else None
 
 

@@ -110,6 +110,7 @@ class TableRun:
                     destination=self._destination,
                     isolation=task.isolation,
                     application=f"{self._facts.application} {self.plan.source} {shard.name}",
+                    pipeline=self._facts.pipeline,
                     attempt=self._facts.attempt,
                     stream=stream,
                     window=window,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 from etl_cli.runtime.checksums import Sums, added
@@ -45,10 +46,7 @@ class TaskRun:
         results = list(self.results.values())
         moved = sum((result.moved for result in results), Moved())
         counted = [result.counted for result in results]
-        sums: Sums | None = None
-        for result in results:
-            if result.checksums is not None:
-                sums = added(sums or {}, dict(result.checksums))
+        sums = _added_up(results)
         notes = [*self.fixed.notes, *dict.fromkeys(note for result in results for note in result.notes)]
         self.rows, self.checksums = moved.rows_read, sums
         return TaskEnd(
@@ -58,3 +56,9 @@ class TaskRun:
             tuple(notes),
             sums,
         )
+
+
+def _added_up(results: Sequence[Result]) -> Sums | None:
+    """The sums of all streams; None where one has none, since those of the others are of a part of the rows."""
+    known = [dict(result.checksums) for result in results if result.checksums is not None]
+    return reduce(added, known) if known and len(known) == len(results) else None

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg import sql
 
-from etl_cli.runtime.checksums import Sums, added, as_sums, differing, select_sink, select_source, summed_columns
+from etl_cli.runtime.checksums import Sums, added, as_sums, can_be_summed, differing, select_sink, select_source
 from etl_cli.runtime.errors import InvalidError
 from etl_cli.runtime.job import SNAPSHOT, Job
 from etl_cli.runtime.ledger.chunks import Held, checksums_of
@@ -60,7 +60,7 @@ class StreamValidation:
 
     def sums_before(self, cursor: Cursor) -> Sums | None:
         """The sums where the source may be written meanwhile: they are asked twice. Raises SourceError."""
-        asked_twice = self._job.isolation != SNAPSHOT and self._plan.validate == "checksums"
+        asked_twice = self._job.isolation != SNAPSHOT and can_be_summed(self._plan)
         return self._source_sums(cursor) if asked_twice else None
 
     def count_again(self, cursor: Cursor, rows_read: int) -> None:
@@ -70,6 +70,8 @@ class StreamValidation:
             self.counted = now
         elif now is not None:
             self.notes.append(f"{rows_read} rows were read before, the source has {now} now")
+        if self._plan.validate == "checksums":
+            self.notes.append("rows were read by an earlier try: checksums were not compared")
 
     def validate(
         self, cursor: Cursor, sink: SinkConnection, before: Before, read: int, held: Held, *, parts: int
@@ -83,8 +85,10 @@ class StreamValidation:
         if parts > 1 and self._plan.validate != "none":
             written = self._was_written_between(cursor, held.rows_read) or written
         self.counted = None if written else held.rows_read
-        if self._plan.validate == "checksums" and summed_columns(self._plan):
+        if can_be_summed(self._plan):
             self._compare_sums(cursor, sink, before, held, written)
+        elif self._plan.validate == "checksums":
+            self.notes.append("no column can be summed: checksums were not compared")
 
     def _was_written(self, cursor: Cursor, before: Before, read: int) -> bool:
         """Whether the source was written while the part was read, or may have been. Raises InvalidError."""

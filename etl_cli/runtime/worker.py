@@ -26,6 +26,7 @@ def work(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     _end_with_run()
+    watcher = _PipeWatcher(pipe)
     with closing(Connections()) as connections:
         while True:
             try:
@@ -33,12 +34,12 @@ def work(pipe: Connection) -> None:
             except (EOFError, OSError):
                 return
             if job is not None:  # else a cancel that came after the job had ended
-                pipe.send(_outcome(job, pipe, connections))
+                watcher.send(_outcome(job, watcher, connections))
 
 
-def _outcome(job: Work, pipe: Connection, connections: Connections) -> Result | EtlError:
+def _outcome(job: Work, watcher: Watcher, connections: Connections) -> Result | EtlError:
     try:
-        return job.work(_PipeWatcher(pipe), connections)
+        return job.work(watcher, connections)
     except EtlError as error:
         error.trace = traceback.format_exc()
         return error
@@ -54,21 +55,27 @@ class _PipeWatcher(Watcher):
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
+        self._latch = threading.Lock()
+
+    def send(self, message: object) -> None:
+        """Send one message; `patience` does so from a thread of its own, and a long one is written in parts."""
+        with self._latch:
+            self._pipe.send(message)
 
     def expect(self, rows: int) -> None:
-        self._pipe.send(rows)
+        self.send(rows)
 
     def moved(self, moved: Moved) -> None:
-        self._pipe.send(moved)
+        self.send(moved)
 
     def retrying(self, error: EtlError, seconds: float) -> None:
-        self._pipe.send(("again", error, seconds))
+        self.send(("again", error, seconds))
 
     def said(self, text: str) -> None:
-        self._pipe.send(text)
+        self.send(text)
 
     def advanced(self, done: float, total: float | None) -> None:
-        self._pipe.send(("advanced", done, total))
+        self.send(("advanced", done, total))
 
     def is_cancelled(self) -> bool:
         return self._pipe.poll()

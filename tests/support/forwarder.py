@@ -5,23 +5,34 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from types import TracebackType
 
 
 class Forwarder:
-    """Forwards connections to 127.0.0.1:`target` while it is open; its own port stays the same."""
+    """Forwards connections to 127.0.0.1:`target` while it is open; its own port stays its own until the block ends."""
 
     def __init__(self, target: int) -> None:
         self._target = target
         self._listener: socket.socket | None = None
         self._ends: list[socket.socket] = []
         self._latch = threading.Lock()
-        self.port = 0
+        # bound without listening: connections are refused, and nobody else gets the port
+        self._keeper = socket.socket()
+        self._keeper.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._keeper.bind(("127.0.0.1", 0))
+        self.port = int(self._keeper.getsockname()[1])
         self.open()
+
+    def __enter__(self) -> Forwarder:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+        self._keeper.close()
 
     def open(self) -> None:
         """Listen."""
         listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = listener.getsockname()[1]
         self._listener = listener
         threading.Thread(target=self._accept, args=[listener], daemon=True).start()
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
+from typing import Any
 
 from tests.support.database import SinkDatabase
 from tests.support.pipeline import PipelineDirectory, write_config
 from tests.support.programs import program
 
 
-def own_pipeline(path: Path, sink: SinkDatabase, body: str) -> PipelineDirectory:
+def own_pipeline(path: Path, sink: SinkDatabase, body: str, **blocks: Any) -> PipelineDirectory:
     """A directory whose etl.py has these lines; `HERE` in them is its path."""
     write_config(
         path,
@@ -24,9 +26,10 @@ def own_pipeline(path: Path, sink: SinkDatabase, body: str) -> PipelineDirectory
                 "password": sink.password,
                 "database": sink.database,
             },
+            **blocks,
         },
     )
-    return program(PipelineDirectory(path), f"\n{IMPORTS}{body}")
+    return program(PipelineDirectory(path), f"\n{IMPORTS}{dedent(body)}")
 
 
 IMPORTS = '''

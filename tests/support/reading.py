@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 from unittest.mock import patch
 
 from etl_cli.runtime import extract, stream
 from etl_cli.runtime.config import load_config
 from etl_cli.runtime.errors import EtlError
-from etl_cli.runtime.job import Job, Watcher
+from etl_cli.runtime.job import Job, Result, Watcher
 from etl_cli.runtime.kept import Connections
 from etl_cli.runtime.ledger.ledger import Ledger, NewTask, TaskId
 from etl_cli.runtime.planning import resolve_or_refuse, shards_of, sink_of
@@ -35,8 +35,8 @@ class LyingCursor:
         return getattr(self._cursor, name)
 
 
-def copied_with(directory: PipelineDirectory, cursor_class: type, isolation: str) -> EtlError | None:
-    """Copy the first table of the first shard in this process, through `cursor_class`; the error, if any."""
+def first_job(directory: PipelineDirectory, isolation: str) -> Job:
+    """The first table of the first shard, to be copied in this process by a run of its own."""
     config = load_config(directory.path)
     sink = sink_of(config)
     with connect_sink(sink, "test") as connection:
@@ -48,15 +48,24 @@ def copied_with(directory: PipelineDirectory, cursor_class: type, isolation: str
         ledger.add_tasks([NewTask(task, plan.tables[0].target, "replace", {}, None)])
         shadow = shadow_of(plan.tables[0], "create", run_id, 0)
         create_shadow(connection, plan.tables[0], shadow)
-    job = Job(task, shards_of(config)[0], sink, plan.tables[0], Destination("shadow", shadow), isolation, "test")
+    destination = Destination("shadow", shadow)
+    return Job(task, shards_of(config)[0], sink, plan.tables[0], destination, isolation, "test", config.name)
+
+
+def copied(job: Job, watcher: Watcher | None = None) -> Result:
+    """Copy it. Raises EtlError."""
+    with closing(Connections()) as connections:
+        return stream.copy_stream(job, watcher or Watcher(), connections)
+
+
+def copied_with(directory: PipelineDirectory, cursor_class: type, isolation: str) -> EtlError | None:
+    """Copy the first table of the first shard in this process, through `cursor_class`; the error, if any."""
+    job = first_job(directory, isolation)
     with patch.object(stream, "open_cursor", _wrapped(cursor_class)):
-        connections = Connections()
         try:
-            stream.copy_stream(job, Watcher(), connections)
+            copied(job)
         except EtlError as error:
             return error
-        finally:
-            connections.close()
     return None
 
 

@@ -142,6 +142,10 @@ class SinkConfig(_Section):
     max_connections: Annotated[int, Field(ge=4)] = 8
 
 
+NO_SINK = SinkConfig.model_construct(user="", database="")
+"""Of a program whose own sources feed own writers alone; it has no ledger."""
+
+
 def _lookback(value: object) -> object:
     """A number stays a number (an integer cursor), a text is a duration; neither may be negative."""
     is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
@@ -279,7 +283,7 @@ class Config(_Section):
     error_handling: ErrorHandling = ErrorHandling()
     connection: ConnectionRetries = ConnectionRetries()
     source: SourceConfig = NO_SOURCE
-    sink: SinkConfig
+    sink: SinkConfig = NO_SINK
     defaults: TableDefaults = TableDefaults()
     tables: list[TableConfig] = []
     parallelism: Parallelism = Parallelism()
@@ -296,6 +300,11 @@ class Config(_Section):
     def directory(self) -> Path | None:
         """Where it was read from; None for one that was made in a program."""
         return self._directory
+
+    @property
+    def has_sink(self) -> bool:
+        """Whether there is a Postgres, and with it a ledger."""
+        return bool(self.sink.database)
 
     def read_from(self, directory: Path) -> Config:
         """The same, which remembers where it was read from."""
@@ -317,9 +326,11 @@ class Config(_Section):
         return {**data, "tables": merged}
 
     @model_validator(mode="after")
-    def _tables_have_a_source(self) -> Config:
+    def _tables_have_both_sides(self) -> Config:
         if self.tables and not self.source.shards:
             raise ValueError("tables are read from `source`, which is missing: name its shards")
+        if self.tables and not self.has_sink:
+            raise ValueError("tables are copied to `sink`, which is missing: name the Postgres database")
         return self
 
     @field_validator("id", mode="before")

@@ -149,4 +149,5 @@ def _last_line(outcome: Outcome) -> str:
         parts |= {"copy": seconds["copy"], "make visible": seconds["apply"]}
     phases = ", ".join(f"{name} {duration(value)}" for name, value in parts.items())
     moved = f"{count(totals.rows_loaded)} rows, {megabytes(totals.bytes)}, {speed}"
-    return f"run {outcome.run_id} {outcome.state}: {moved} ({phases})"
+    named = f"run {outcome.run_id}" if outcome.run_id is not None else "run"
+    return f"{named} {outcome.state}: {moved} ({phases})"

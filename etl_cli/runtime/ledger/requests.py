@@ -12,6 +12,7 @@ from typing import Any
 from etl_cli.runtime.sink.connect import SinkConnection
 
 CHANNEL = "etl_requests"
+VERBS = ("run", "cancel")
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,7 @@ class OpenRequest:
     verb: str
     arguments: Mapping[str, Any]
     requested_by: str
+    requested_at: dt.datetime
     taken_at: dt.datetime
     run_state: str | None = None
     """Of its newest run, where it was taken before."""
@@ -45,7 +47,7 @@ def take_request(connection: SinkConnection, pipeline: str, *, busy: bool) -> Op
         "UPDATE etl.requests SET taken_at = clock_timestamp(), host = %s WHERE request_id ="
         " (SELECT request_id FROM etl.requests WHERE pipeline = %s AND taken_at IS NULL"
         "  AND (verb <> 'cancel' OR %s) ORDER BY request_id LIMIT 1 FOR UPDATE SKIP LOCKED)"
-        " RETURNING request_id, verb, arguments, requested_by, taken_at",
+        " RETURNING request_id, verb, arguments, requested_by, requested_at, taken_at",
         [socket.gethostname(), pipeline, busy],
     ).fetchone()
     return OpenRequest(*row) if row else None
@@ -54,7 +56,7 @@ def take_request(connection: SinkConnection, pipeline: str, *, busy: bool) -> Op
 def unfinished_requests(connection: SinkConnection, pipeline: str) -> list[OpenRequest]:
     """Those that this host has taken and not answered, oldest first."""
     rows = connection.execute(
-        "SELECT q.request_id, q.verb, q.arguments, q.requested_by, q.taken_at,"
+        "SELECT q.request_id, q.verb, q.arguments, q.requested_by, q.requested_at, q.taken_at,"
         " (SELECT r.state FROM etl.runs AS r WHERE r.request_id = q.request_id ORDER BY r.run_id DESC LIMIT 1)"
         " FROM etl.requests AS q WHERE q.pipeline = %s AND q.host = %s AND q.taken_at IS NOT NULL"
         " AND q.finished_at IS NULL ORDER BY q.request_id",
@@ -69,6 +71,21 @@ def answer_request(connection: SinkConnection, request_id: int, answer: str) -> 
         "UPDATE etl.requests SET answer = %s, finished_at = clock_timestamp() WHERE request_id = %s",
         [answer, request_id],
     )
+
+
+def withdraw(connection: SinkConnection, request_id: int) -> bool:
+    """Take a request back that nobody has taken; False where somebody has."""
+    done = connection.execute(
+        "UPDATE etl.requests SET taken_at = clock_timestamp(), finished_at = clock_timestamp(),"
+        " answer = 'nobody took it' WHERE request_id = %s AND taken_at IS NULL",
+        [request_id],
+    )
+    return bool(done.rowcount)
+
+
+def unknown(verb: str) -> str:
+    """The answer to what a newer program asks."""
+    return f"this service does not know {verb}"
 
 
 def answer_of(connection: SinkConnection, request_id: int) -> tuple[bool, str | None]:

@@ -42,6 +42,14 @@ def claim_slot(connection: SinkConnection, pipeline: str, due: dt.datetime, entr
     return "paused" if row[0] == PAUSED else "mine"
 
 
+def slots_claimed_since(connection: SinkConnection, pipeline: str, moment: dt.datetime) -> set[tuple[dt.datetime, int]]:
+    """Due time and entry of the slots that any host has taken after that moment of the ledger's clock."""
+    rows = connection.execute(
+        "SELECT due_at, entry FROM etl.slots WHERE pipeline = %s AND claimed_at > %s", [pipeline, moment]
+    ).fetchall()
+    return {(due, entry) for due, entry in rows}
+
+
 def end_slot(connection: SinkConnection, pipeline: str, due: dt.datetime, entry: int, outcome: str) -> None:
     """Say what became of a slot."""
     connection.execute(

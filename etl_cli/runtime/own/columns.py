@@ -28,13 +28,13 @@ Row = Mapping[str, Any]
 
 
 class UnfitRowError(DataError):
-    """A row that its columns cannot hold."""
+    """A row that its columns cannot hold; `row` is its place in the batch."""
 
-    def __init__(self, message: str, row: int, column: str, reason: str) -> None:
+    def __init__(self, message: str, remedy: str = "", row: int = 0, column: str = "", reason: str = "") -> None:
         self.row = row
         self.column = column
         self.reason = reason
-        super().__init__(message, "correct the value, or declare the column: columns={...}")
+        super().__init__(message, remedy)
 
 
 class Columns:
@@ -85,6 +85,8 @@ class Columns:
         if kind is not None:
             return kind
         kinds = {_type_of_value(value) for value in there}
+        if "jsonb" in kinds and None not in kinds:
+            kinds = {"jsonb"}  # it holds numbers and texts as well
         if kinds == {"bigint", "double precision"}:
             kinds = {"double precision"}
         if len(kinds) > 1 or None in kinds:
@@ -106,7 +108,8 @@ class Columns:
                 reason = _why_not(value, kind, convert)
                 if reason is not None:
                     told = f"column {name} ({kind}) cannot hold {_shown(value)}: {reason}"
-                    raise UnfitRowError(f"{self._source}: {told}", row, name, told) from None
+                    remedy = "correct the value, or declare the column: columns={...}"
+                    raise UnfitRowError(f"{self._source}: {told}", remedy, row, name, told) from None
             raise
 
     def _of_arrow(self, batch: pa.RecordBatch) -> pa.RecordBatch:

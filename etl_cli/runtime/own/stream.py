@@ -125,6 +125,8 @@ class _Member:
             results=job.results,
             tell=self._tell,
         )
+        # an API may let an open transaction wait as long as it likes; a client that is gone is noticed by other means
+        connection.execute("SET idle_in_transaction_session_timeout = 0")
         so_far = committed(connection, job.task, job.stream)
         self._number, self._held = so_far.chunks, so_far.held
         self._position, self._highest, self._is_over = None, None, False

@@ -65,6 +65,8 @@ def publish_shadow(
         create_changes_table(connection, plan)
     if there is None:
         create_shadow(connection, plan, shadow)
+    if plan.track_changes:
+        create_changes_table(connection, plan)
     planned = decide(plan, target)
     if planned.problem:
         raise PlanError(planned.problem)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import pyarrow as pa
 
@@ -12,6 +12,16 @@ from etl_cli.runtime.errors import ConfigError, EtlError, SinkError
 from etl_cli.runtime.ledger.ledger import TaskId
 from etl_cli.runtime.program.sources import Writer
 from etl_cli.runtime.sink.destination import OPERATION
+
+
+class Reached(TypedDict):
+    """How far a writer has come, as the ledger keeps it: what it gave back last, and the run in which it began.
+
+    A failed run is gone on with by a new one; the writer's files are still those of the first.
+    """
+
+    run_id: int
+    last: Any
 
 
 class Writers:
@@ -25,30 +35,31 @@ class Writers:
         """Those that are handed over; None = all. A reader brings more, for its own use."""
         self._task = task
         self._part = "-".join(filter(None, [task.shard, str(stream) if stream else ""]))
-        self._last: dict[str, Any] = {}
+        self._reached: dict[str, Reached] = {}
 
-    def begin(self, written: Mapping[str, Any]) -> None:
+    def begin(self, written: Mapping[str, Reached]) -> None:
         """Go on from what is committed: what was written after it is to be written again."""
-        self._last = dict(written)
+        self._reached = dict(written)
 
-    def write(self, batch: pa.RecordBatch) -> dict[str, Any]:
-        """Give a batch to each of them; what each has given back last. Raises SinkError, ConfigError."""
+    def write(self, batch: pa.RecordBatch) -> dict[str, Reached]:
+        """Give a batch to each of them; how far each has come. Raises SinkError, ConfigError."""
         if self._writers and self._columns is not None:
             told = [OPERATION] if OPERATION in batch.schema.names else []
             batch = batch.select([*self._columns, *told])
         for writer in self._writers:
             if batch.num_rows:
-                self._last[writer.name] = self._written(writer, batch)
-        return dict(self._last)
+                self._reached[writer.name] = self._written(writer, batch)
+        return dict(self._reached)
 
-    def _written(self, writer: Writer, batch: pa.RecordBatch) -> Any:
+    def _written(self, writer: Writer, batch: pa.RecordBatch) -> Reached:
+        before = self._reached.get(writer.name) or Reached(run_id=self._task.run_id, last=None)
         given: dict[str, Callable[[], Any]] = {
             "batch": lambda: batch,
-            "last": lambda: self._last.get(writer.name),
+            "last": lambda: before["last"],
             "part": lambda: self._part,
             "table": lambda: self._task.source_table,
             "member": lambda: self._task.shard or None,
-            "run_id": lambda: self._task.run_id,
+            "run_id": lambda: before["run_id"],
         }
         try:
             came = writer.function(**{name: given[name]() for name in writer.takes})
@@ -64,4 +75,4 @@ class Writers:
                 f'{self._task.label}: "{writer.name}" gives back what JSON cannot hold: {error}',
                 "return the place to go on from, e.g. a file's length, or nothing",
             ) from None
-        return came
+        return Reached(run_id=before["run_id"], last=came)

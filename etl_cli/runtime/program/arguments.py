@@ -31,5 +31,8 @@ def arguments_of(function: Callable[..., Any], known: Mapping[str, Any], label: 
     takes, optional = parameters_of(function)
     missing = [name for name in takes if name not in known and name not in optional]
     if missing:
-        raise ConfigError(f"{label} takes {', '.join(missing)}, which is no step and no parameter of the run")
+        raise ConfigError(
+            f"{label} takes {', '.join(missing)}, for which this run has no value",
+            "a step that was not run, or was skipped, gives none: give the parameter a default",
+        )
     return {name: known[name] for name in takes if name in known}

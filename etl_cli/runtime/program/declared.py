@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from etl_cli.runtime.config.units import parse_duration
 from etl_cli.runtime.errors import ConfigError
-from etl_cli.runtime.expansion import split_name
+from etl_cli.runtime.names import split_name
 from etl_cli.runtime.program.arguments import parameters_of
 from etl_cli.runtime.program.graph import Graph, Node, missing_parameters
 from etl_cli.runtime.program.sources import OF_SOURCE, Source, Writer

@@ -53,6 +53,11 @@ class Attempts:
         return bool(self._children)
 
     @property
+    def are_cancelled(self) -> bool:
+        """Whether any was cancelled and has not ended yet."""
+        return any(child.cancelled_by is not None for child in self._children)
+
+    @property
     def at_work(self) -> list[tuple[Child, Work]]:
         """Those whose run is not over; a process may be there for a moment longer."""
         return [(child, work) for child, work in self._children.items() if not child.has_told_its_end]
@@ -82,12 +87,14 @@ class Attempts:
         for child in self._children:
             child.stop()
 
-    def cancel(self, by: str) -> None:
-        """Have all of them end for good."""
+    def cancel(self, which: Callable[[Work], bool], by: str) -> bool:
+        """Have those end for good; whether there are any."""
         reason = f"it did not end within {CANCEL_S:.0f} s of its cancelling"
-        for child in self._children:
+        cancelled = [child for child, work in self._children.items() if which(work)]
+        for child in cancelled:
             child.cancel(by)
             self._timers.after(CANCEL_S, f"timeout {child.pid}", partial(child.kill, reason))
+        return bool(cancelled)
 
     def reap(self) -> None:
         """Look which have ended, and after those that have not."""

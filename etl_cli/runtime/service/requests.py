@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from etl_cli.runtime.ledger.requests import OpenRequest, take_request
+from etl_cli.runtime.ledger.requests import OpenRequest, take_request, unknown
+from etl_cli.runtime.ledger.slots import slots_claimed_since
 from etl_cli.runtime.service.attempts import Attempts
 from etl_cli.runtime.service.endings import Endings
 from etl_cli.runtime.service.link import Link
@@ -12,7 +13,7 @@ from etl_cli.runtime.service.log import Log
 from etl_cli.runtime.service.retries import Retries
 from etl_cli.runtime.service.taken import TakenConfig
 from etl_cli.runtime.service.unfinished import work_of_request
-from etl_cli.runtime.service.work import Queue
+from etl_cli.runtime.service.work import Queue, Work
 
 
 class Requests:
@@ -48,11 +49,11 @@ class Requests:
             elif request.verb == "run":
                 self._queue_run(request)
             else:
-                self._endings.answer(request.request_id, f"this service does not know {request.verb}")
+                self._endings.answer(request.request_id, unknown(request.verb))
 
     def answer_cancels(self) -> None:
-        """Tell whoever has cancelled, once the last of what ran has ended."""
-        if not self._attempts.are_active:
+        """Tell whoever has cancelled, once the last of what was cancelled has ended."""
+        if not self._attempts.are_cancelled:
             for request_id in self._cancels:
                 self._endings.answer(request_id, "cancelled")
             self._cancels.clear()
@@ -63,11 +64,25 @@ class Requests:
         self._queue.offer(work, busy=self._attempts.are_active)
 
     def _cancel(self, request: OpenRequest) -> None:
-        """End what runs, and forget what waits."""
-        self._log.warning(f"{request.requested_by} cancels what runs and what waits")
-        for work in [*self._retries.forget(), *self._queue.waiting]:
+        """End what runs, and forget what waits, as far as it was there when the cancel was asked for.
+
+        Else one that was left over, by a caller that was killed or whose run had just ended, would end another run.
+        """
+        name = self._taken.config.name
+        newer_slots = self._link.ask(lambda c: slots_claimed_since(c, name, request.requested_at)) or set()
+
+        def is_meant(work: Work) -> bool:
+            if work.request_id is not None:
+                return work.request_id < request.request_id
+            return (work.slot, work.entry) not in newer_slots
+
+        forgotten = [*self._retries.forget(is_meant), *self._queue.forget(is_meant)]
+        for work in forgotten:
             self._endings.finish(work, "cancelled")
-        self._queue.waiting.clear()
-        self._attempts.cancel(request.requested_by)
+        if not self._attempts.cancel(is_meant, request.requested_by) and not forgotten:
+            self._log.info(f"{request.requested_by} cancels nothing: what ran when it was asked for has ended")
+            self._endings.answer(request.request_id, "ended before it was cancelled")
+            return
+        self._log.warning(f"{request.requested_by} cancels what runs and what waits")
         self._cancels.append(request.request_id)
         self.answer_cancels()

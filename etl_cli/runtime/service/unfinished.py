@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from etl_cli.runtime.ledger.requests import OpenRequest, answer_request, unfinished_requests
+from etl_cli.runtime.ledger.requests import VERBS, OpenRequest, answer_request, unfinished_requests, unknown
 from etl_cli.runtime.ledger.rescue import cancel_interrupted, drop_leftovers
 from etl_cli.runtime.ledger.slots import end_slot, unfinished_slots
 from etl_cli.runtime.request import Request
@@ -60,7 +60,9 @@ def _work_of_requests(
 ) -> list[Work]:
     found = []
     for request in requests:
-        if request.run_state in ("succeeded", "cancelled"):
+        if request.verb not in VERBS:
+            answer_request(connection, request.request_id, unknown(request.verb))
+        elif request.run_state in ("succeeded", "cancelled"):
             answer_request(connection, request.request_id, request.run_state)
         elif cancelled_at is not None and request.taken_at <= cancelled_at:  # the cancel itself, too
             answer_request(connection, request.request_id, "cancelled")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -73,6 +74,13 @@ class Queue:
                 return False
         self.waiting.append(work)
         return True
+
+    def forget(self, which: Callable[[Work], bool]) -> list[Work]:
+        """Run those not at all; what they are."""
+        forgotten = [work for work in self.waiting if which(work)]
+        for work in forgotten:
+            self.waiting.remove(work)
+        return forgotten
 
     def next(self, *, busy: bool) -> Work | None:
         """What is to be started now: one at a time, unless overlap is `allow`."""

@@ -9,7 +9,7 @@ import psycopg
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from etl_cli.runtime.config.model import ConnectionRetries, SinkConfig, plain
-from etl_cli.runtime.errors import SinkError
+from etl_cli.runtime.errors import ConfigError, SinkError
 
 LOCK_TIMEOUT_S = 10
 IDLE_IN_TRANSACTION_S = 300
@@ -67,8 +67,10 @@ def connect_sink(sink: Sink, application: str, *, attempts: int | None = None) -
     """An autocommitting connection named `application`, with the timeouts that a run relies on.
 
     Raises SinkError after the tries that `connection` allows (or `attempts`), at once for what
-    another try cannot mend.
+    another try cannot mend. Raises ConfigError where no sink is configured.
     """
+    if not sink.config.database:
+        raise ConfigError("no sink is configured, and with it no ledger", "name the Postgres database under `sink`")
     tries = Retrying(
         stop=stop_after_attempt(attempts or 1 + sink.retries.retries),
         wait=wait_exponential_jitter(multiplier=sink.retries.retry_delay, max=30, jitter=sink.retries.retry_delay / 4),

@@ -200,7 +200,8 @@ def _refuse_empty(connection: SinkConnection, plan: TablePlan, shadow: Shadow, p
     quoted = Shadow(plan.target_schema, plan.target_name).quoted
     if not _has_rows(connection, shadow.quoted) and _has_rows(connection, quoted):
         raise DataError(
-            f"{plan.source} is empty on every shard, {plan.target} is not: nothing was changed",
+            f"{plan.source} is empty{' on every shard' if plan.source_schema else ''}, {plan.target} is not: "
+            "nothing was changed",
             "if it is meant to be empty, set allow_empty: true",
         )
     if plan.shard_column in {column.name for column in target.columns}:

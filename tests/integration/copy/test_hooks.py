@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from etl_cli.runtime.errors import EtlError
+from etl_cli.runtime.job import Watcher
 from tests.support.copying import Make, rows_of
 from tests.support.database import SinkDatabase
 from tests.support.programs import program
+from tests.support.reading import copied, first_job
 from tests.support.source import Shards
 
 LISTENING = """
@@ -74,3 +77,25 @@ def test_hooks_hear_of_errors(shards: Shards, sink: SinkDatabase, pipeline: Make
     assert [(event["step"], "RuntimeError: no" in event["error"]) for event in errors] == [("then", True)]
     assert heard(directory.path)[-1]["state"] == "failed"
     assert rows_of(sink, "SELECT state FROM etl.runs") == [("failed",)]
+
+
+def test_a_hook_is_told_the_pipeline_however_its_sessions_are_named(
+    shards: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    shards.execute("CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY)", "INSERT INTO dbo.orders VALUES (1)")
+    directory = pipeline({"source": "dbo.orders"})
+    job = first_job(directory, "snapshot")
+    program(directory, "@pipeline.on_batch\ndef told(event):\n    raise ValueError(f'of {event.pipeline}')\n")
+    listener = Listener()
+    copied(replace(job, program=directory.path, application="a name of two words"), listener)
+    assert listener.heard == ['on_batch "told" failed: ValueError: of test']
+
+
+class Listener(Watcher):
+    """Keeps what is said."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def said(self, text: str) -> None:
+        self.heard.append(text)

@@ -11,6 +11,7 @@ from etl_cli.runtime.planner import make_plan
 from tests.support.copying import CHANGING, Make, leftovers, moment, put, rows_of
 from tests.support.database import SUPERUSER, SinkDatabase
 from tests.support.plans import catalogue, config_of, source_table
+from tests.support.reading import copied, first_job
 from tests.support.source import Shards
 
 ORDERS = "CREATE TABLE dbo.orders (id int NOT NULL PRIMARY KEY, note nvarchar(40) NULL)"
@@ -103,6 +104,76 @@ def test_a_value_that_was_altered_on_the_way_is_found(
         connection.execute(DAMAGE)
     with pytest.raises(EtlError, match=r"dbo\.orders of shard3: the checksums of note differ"):
         directory.run()
+
+
+def test_checksums_of_a_task_of_which_a_stream_has_none_are_not_compared(
+    orders: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    orders[1].execute("UPDATE dbo.orders SET note = NCHAR(0) WHERE id = 3")
+    streams = {"parallelism": {"shards": 4, "streams_per_shard": 3}, "sink": {"max_connections": 16}}
+    outcome = pipeline(table("replace", validate="checksums", on_bad_row="reject", max_rejects=1), **streams).run()
+    assert outcome.tables[0].notes == ["shard2: rows were rejected: checksums were not compared"]
+    assert rows_of(sink, "SELECT count(*) FROM orders") == [(39,)]
+    without = rows_of(sink, "SELECT DISTINCT shard FROM etl.tasks WHERE checksums IS NULL")
+    assert without == [("shard2",)]
+
+
+def test_checksums_of_rows_that_an_earlier_try_has_read_are_not_compared(
+    shards: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    """Without a key they are one chunk, which is there: the source may have been written since."""
+    shards.execute("CREATE TABLE dbo.orders (id int NOT NULL)", "INSERT INTO dbo.orders VALUES (1), (2)")
+    job = first_job(pipeline({"source": "dbo.orders", "validate": "checksums"}), "snapshot")
+    first, second = copied(job), copied(job)
+    assert first.checksums is not None
+    assert (first.notes, second.checksums, second.counted) == ((), None, 2)
+    assert second.notes == ("rows were read by an earlier try: checksums were not compared",)
+
+
+KEYLESS = ("CREATE TABLE dbo.orders (id int NOT NULL, note nvarchar(40) NULL)",
+           "INSERT INTO dbo.orders VALUES (6, N'six'), (7, N'seven')")  # fmt: skip
+
+
+def test_an_altered_value_of_a_table_that_is_appended_to_without_a_key_is_found(
+    shards: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    shards.execute(*KEYLESS)
+    directory = pipeline(table("append", validate="checksums"))
+    assert directory.run().tables[0].notes == []
+    shards.execute("INSERT INTO dbo.orders VALUES (8, N'eight')")
+    assert directory.run().tables[0].notes == []
+    assert rows_of(sink, "SELECT count(*) FROM orders") == [(12,)]
+    shards[2].execute("INSERT INTO dbo.orders VALUES (9, N'nine')")
+    with sink.connect(SUPERUSER) as connection:
+        connection.execute(DAMAGE.replace("NEW.id = 7", "NEW.id = 9"))
+    with pytest.raises(EtlError, match=r"dbo\.orders of shard3: the checksums of note differ"):
+        directory.run()
+
+
+@pytest.mark.parametrize("validate", ["counts", "checksums"])
+@pytest.mark.parametrize("type_", ["integer", "bigint"])
+def test_rows_of_unknown_age_without_a_key_are_not_appended_to(
+    type_: str, validate: str, shards: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    """Whether or not they would go through a staging table, they might come twice."""
+    shards.execute(*KEYLESS)
+    with sink.connect() as connection:
+        connection.execute(f"CREATE TABLE orders (id {type_} NOT NULL, note text, shard text NOT NULL)")
+        connection.execute("INSERT INTO orders VALUES (6, 'six', 'shard2')")
+    with pytest.raises(EtlError, match="without a key they would come twice"):
+        pipeline(table("append", validate=validate)).run()
+    assert rows_of(sink, "SELECT count(*) FROM orders") == [(1,)]
+
+
+@pytest.mark.parametrize("isolation", ["snapshot", "read_committed"])
+def test_a_table_without_a_column_that_has_a_checksum_is_copied_and_says_so(
+    isolation: str, shards: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    shards.execute("CREATE TABLE dbo.orders (body xml NULL)", "INSERT INTO dbo.orders VALUES (N'<a/>'), (NULL)")
+    directory = pipeline({"source": "dbo.orders", "validate": "checksums"}, source={"isolation": isolation})
+    outcome = directory.run()
+    told = "shard1, shard2, shard3, shard4: no column can be summed: checksums were not compared"
+    assert (outcome.totals.rows_loaded, outcome.tables[0].notes) == (8, [told])
 
 
 def test_checksums_are_refused_on_an_old_server() -> None:

@@ -13,5 +13,6 @@ from tests.support.pipeline import PipelineDirectory
 
 
 @pytest.fixture
-def own(tmp_path: Path, sink: SinkDatabase) -> Callable[[str], PipelineDirectory]:
-    return lambda body: own_pipeline(tmp_path, sink, body)
+def own(tmp_path: Path, sink: SinkDatabase) -> Callable[..., PipelineDirectory]:
+    """Makes one of the lines of its etl.py, and blocks of config.yaml."""
+    return lambda body, **blocks: own_pipeline(tmp_path, sink, body, **blocks)

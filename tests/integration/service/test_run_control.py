@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from tests.support.source import Shards
 from tests.support.waiting import until
 
 WITHIN_S = 5.0
+OVER = "ended before it was cancelled"
 
 
 def manage(verb: str, directory: PipelineDirectory, *options: str) -> Finished:
@@ -105,6 +107,79 @@ def test_a_cancel_holds_though_the_service_dies_before_it_answers(
     assert rows_of(sink, "SELECT error FROM etl.runs ORDER BY run_id") == [("cancelled by somebody",), (None,)]
     assert rows_of(sink, "SELECT count(*) FROM etl.chunks WHERE run_id = 2 AND attempt > 1") == [(0,)]
     assert leftovers(sink) == []
+
+
+def test_a_cancel_is_withdrawn_when_its_caller_is_interrupted(
+    shards: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    """Nobody would wait for it any more, and it would cancel the next run."""
+    shards.execute(*ORDERS)
+    directory = pipeline({"source": "dbo.orders"})
+    assert manage("run", directory).code == 0
+    program = "from etl_cli.cli.manage import main; main()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", program, "cancel", str(directory.path)],
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )
+    until(lambda: rows_of(sink, "SELECT 1 FROM etl.requests WHERE verb = 'cancel'"))
+    process.send_signal(signal.SIGINT)
+    assert (process.communicate(timeout=10)[1], process.returncode) == ("manage-pipeline: interrupted\n", 130)
+    assert rows_of(sink, "SELECT answer FROM etl.requests WHERE verb = 'cancel'") == [("nobody took it",)]
+    with serving(directory):
+        until(lambda: states(sink) == [("succeeded",)])
+
+
+FORGOTTEN = "INSERT INTO etl.requests (pipeline, verb, requested_by) VALUES ('test', 'cancel', 'somebody')"
+
+
+def test_a_cancel_ends_no_run_that_was_asked_for_after_it(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
+    """Its caller was killed while nothing ran any more."""
+    shards.execute(*ORDERS)
+    directory = pipeline({"source": "dbo.orders"})
+    with serving(directory) as service:
+        until(lambda: rows_of(sink, "SELECT 1 FROM etl.pipelines"))
+        with sink.open() as connection:
+            connection.execute(FORGOTTEN)
+        assert manage("run", directory, "--wait").out.endswith("succeeded\n")
+        service.said("somebody cancels nothing")
+    assert rows_of(sink, "SELECT answer FROM etl.requests ORDER BY request_id") == [(OVER,), ("succeeded",)]
+
+
+def test_a_cancel_ends_no_slot_that_was_taken_after_it(slowed: Shards, sink: SinkDatabase, pipeline: Make) -> None:
+    directory = pipeline({"source": "dbo.orders", "chunk_rows": 200}, schedule="@every 3s")
+    assert "was not paused" in manage("unpause", directory).out
+    with sink.open() as connection:
+        connection.execute(FORGOTTEN)
+    with serving(directory):
+        until(lambda: rows_of(sink, "SELECT sum(rows) > 200 FROM etl.chunks") == [(True,)])
+        assert rows_of(sink, "SELECT taken_at FROM etl.requests") == [(None,)], "nothing ran that it could end"
+        with sink.open() as connection:
+            connection.execute("SELECT pg_notify('etl_requests', 'test')")
+        until(lambda: rows_of(sink, "SELECT answer FROM etl.requests") == [(OVER,)])
+        assert states(sink) == [("running",)]
+        assert cancelled_within(directory) < WITHIN_S + 1, "one that comes after it does"
+        assert states(sink)[0] == ("cancelled",)
+
+
+def test_a_request_that_no_service_knows_is_answered_after_a_crash_too(
+    shards: Shards, sink: SinkDatabase, pipeline: Make
+) -> None:
+    shards.execute(*ORDERS)
+    directory = pipeline({"source": "dbo.orders"})
+    assert manage("run", directory).code == 0
+    with sink.open() as connection:
+        connection.execute(
+            "INSERT INTO etl.requests (pipeline, verb, requested_by, taken_at, host)"
+            " VALUES ('test', 'dance', 'somebody', clock_timestamp(), %s)",
+            [socket.gethostname()],
+        )
+        connection.execute("INSERT INTO etl.requests (pipeline, verb, requested_by) VALUES ('test', 'sing', 'me')")
+    with serving(directory):
+        until(lambda: rows_of(sink, "SELECT count(*) FROM etl.requests WHERE answer IS NULL") == [(0,)])
+    answers = rows_of(sink, "SELECT answer FROM etl.requests ORDER BY request_id")
+    assert answers == [("succeeded",), ("this service does not know dance",), ("this service does not know sing",)]
 
 
 STUCK = {

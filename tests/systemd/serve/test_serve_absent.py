@@ -22,9 +22,8 @@ SUCCEEDED = "SELECT count(*) FROM etl.slots WHERE outcome = 'succeeded'"
 @pytest.fixture
 def door(sink: SinkDatabase) -> Iterator[Forwarder]:
     """What the service takes for the sink."""
-    door = Forwarder(sink.port)
-    yield door
-    door.close()
+    with Forwarder(sink.port) as door:
+        yield door
 
 
 def wait_for_slot(every_s: int) -> None:

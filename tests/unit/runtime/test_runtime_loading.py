@@ -71,6 +71,11 @@ def test_append_inserts_what_is_not_there_where_rows_are_read_again(
     assert loading(plan_of("append", **changes), request_, streams=streams).how == "insert"
 
 
+def test_rows_without_a_key_go_through_a_staging_table_where_their_checksums_are_compared() -> None:
+    plan = plan_of("append", key=False, validate="checksums")
+    assert loading(plan) == Loading("insert", plan)
+
+
 def test_append_without_a_key_cannot_read_everything_again() -> None:
     told = loading(plan_of("append", key=False), FULL).problem
     assert told == "dbo.orders: --full in mode append needs a key, or rows would come twice"

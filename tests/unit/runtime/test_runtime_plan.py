@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from etl_cli.runtime.expansion import split_name
+from etl_cli.runtime.names import split_name
 from etl_cli.runtime.plan import Plan, TablePlan
 from etl_cli.runtime.planner import make_plan
 from etl_cli.runtime.source.catalogue import Catalogue, SourceTable
