@@ -228,7 +228,6 @@ class Supervisor:
     def _on_end(self, child: Child, work: Work, code: int) -> None:
         self._outcomes.ended(child, work, code, stopping=self._stopping)
         self._requests.answer_cancels()
-        self._outcomes.look_back()
 
     def _reap(self) -> None:
         self._alarm.reap()
