@@ -48,7 +48,7 @@ def serve(directory: Path) -> int:
         log = Log(taken.read().name)
         return Supervisor(directory, taken, log).run()
     except EtlError as error:
-        log.error(str(error))
+        log.error(taken.redacted(error))
         return error.exit_code
 
 
@@ -142,8 +142,9 @@ class Supervisor:
         try:
             config = self._taken.read()
         except EtlError as error:
-            self._log.error(f"config.yaml was not taken over, the old one holds: {error}")
-            self._taken.refused(str(error))
+            told = self._taken.redacted(error)
+            self._log.error(f"config.yaml was not taken over, the old one holds: {told}")
+            self._taken.refused(told)
             self._is_refused = True
             self._notifier.ready(self._idle_status())
             return
