@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
+from types import FrameType
 from typing import Any
 
 from rich.console import Console, Group, JustifyMethod, RenderableType
@@ -73,14 +75,28 @@ def looks_data(looks: Sequence[Look], problems: Sequence[str]) -> dict[str, Any]
 
 
 def watch_looks(console: Console, look: Callable[[], tuple[Sequence[Look], Sequence[str]]], seconds: float) -> None:
-    """Redraw until Ctrl-C; what cannot be told now may be at the next look."""
+    """Redraw until Ctrl-C; what cannot be told now may be at the next look.
+
+    It ends also where this process was started with the signal ignored, as a shell starts what runs in its background,
+    and where the interrupt strikes within a destructor, which swallows what is raised.
+    """
+    is_over = False
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        nonlocal is_over
+        is_over = True
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, interrupt)
     try:
         with Live(console=console, screen=True, auto_refresh=False) as live:
-            while True:
+            while not is_over:
                 live.update(_watched(console, look, seconds), refresh=True)
                 time.sleep(seconds)
     except KeyboardInterrupt:
         return
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _watched(

@@ -137,15 +137,10 @@ def _secrets_of(directory: Path | None) -> set[str]:
     """What must not be shown; where the configuration is broken, whatever .env calls a password."""
     if directory is None:
         return set()
-    from etl_cli.runtime.config.load import load_config, read_environment
+    from etl_cli.runtime.config.load import load_config, passwords_of
     from etl_cli.runtime.redact import secrets_in
 
     try:
         return secrets_in(load_config(directory))
     except EtlError:
-        pass
-    try:
-        variables = read_environment(directory)
-    except EtlError:
-        return set()
-    return {value for name, value in variables.items() if value and "PASSWORD" in name.upper()}
+        return passwords_of(directory)

@@ -68,8 +68,19 @@ def load_alerts(directory: Path, environment: Mapping[str, str] | None = None) -
     except ValidationError as error:
         under = [{**item, "loc": ("alerts", *item["loc"])} for item in error.errors()]
         raise _error(path, _described(under, lines)) from None
-    passwords = {value for name, value in variables.items() if value and "PASSWORD" in name.upper()}
-    return alerts, secrets_in(alerts) | passwords
+    return alerts, secrets_in(alerts) | _passwords_in(variables)
+
+
+def passwords_of(directory: Path) -> set[str]:
+    """What .env and the environment call a password, for texts about a configuration that is wrong; as far as known."""
+    try:
+        return _passwords_in(read_environment(directory))
+    except ConfigError:
+        return set()
+
+
+def _passwords_in(variables: Mapping[str, str]) -> set[str]:
+    return {value for name, value in variables.items() if value and "PASSWORD" in name.upper()}
 
 
 def _no_env(directory: Path) -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import signal
 
+from etl_cli.runtime.health import HistoryRow
+from etl_cli.runtime.ledger.history import recent_history
 from etl_cli.runtime.ledger.rescue import drop_leftovers, rescue
 from etl_cli.runtime.retry import is_permanent, next_try
 from etl_cli.runtime.service.alarm import Alarm
@@ -48,15 +50,15 @@ class Outcomes:
 
     def look_back(self) -> None:
         """Read the history anew, if the ledger is there."""
-        self._link.ask(lambda c: self._outlook.look_back(c, self._taken.config))
-        if self.is_failing is None and self._link.is_up:
-            self.is_failing = self._outlook.last_run_failed
+        history = self._history()
+        if history is not None:
+            self._outlook.look_back(history)
+        self._know_the_last_run()
 
     def ended(self, child: Child, work: Work, code: int, *, stopping: bool) -> None:
         """An attempt has ended with this exit code; `stopping`: the service is, and has stopped it."""
         report = child.last or Report("ended")
         error = self._taken.redacted(report.error)
-        self._outlook.ended(report, succeeded=code == 0, error=error)
         if code == 0:
             self._succeeded(work, report)
         elif child.cancelled_by is not None:
@@ -65,6 +67,16 @@ class Outcomes:
             self._log.info(f"{self._clock.named(work)}: interrupted; it is resumed when the service starts again")
         else:
             self._failed(child, work, child.killed_for or error or _how(code), permanent=is_permanent(code))
+        self._outlook.ended(report, self._history(), succeeded=code == 0, error=error)
+        self._know_the_last_run()
+
+    def _history(self) -> list[HistoryRow] | None:
+        config = self._taken.config
+        return self._link.ask(lambda c: recent_history(c, config.name, config.id))
+
+    def _know_the_last_run(self) -> None:
+        if self.is_failing is None and self._link.is_up:
+            self.is_failing = self._outlook.last_run_failed
 
     def _succeeded(self, work: Work, report: Report) -> None:
         told = f"run {report.run_id} succeeded, {report.rows:,} rows in {report.seconds or 0:.1f} s"

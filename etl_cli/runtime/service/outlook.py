@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.health import HistoryRow
-from etl_cli.runtime.ledger.history import recent_history
 from etl_cli.runtime.schedule import Schedule
 from etl_cli.runtime.service.log import Log
 from etl_cli.runtime.service.reports import Report
 from etl_cli.runtime.service.view import AtWork, View
-from etl_cli.runtime.sink.connect import SinkConnection
 
 if TYPE_CHECKING:
     from etl_cli.runtime.service.endpoint import Endpoint
@@ -52,9 +51,9 @@ class Outlook:
         back_by = now + timedelta(seconds=seconds) if seconds is not None else None
         self.view = replace(self.view, sign=now, back_by=back_by)
 
-    def look_back(self, connection: SinkConnection, config: Config) -> None:
-        """Read the history anew."""
-        self.view = replace(self.view, history=recent_history(connection, config.name, config.id))
+    def look_back(self, history: Sequence[HistoryRow]) -> None:
+        """The ledger's history as it is now."""
+        self.view = replace(self.view, history=history)
 
     def lost_ledger(self) -> None:
         """Nothing is known of runs until it is back."""
@@ -71,13 +70,18 @@ class Outlook:
         work = AtWork(name, report.phase, report.rows, report.tasks, report.done, datetime.now(UTC))
         self.view = replace(self.view, at_work=work)
 
-    def ended(self, report: Report, *, succeeded: bool, error: str = "") -> None:
-        """An attempt has ended; one that failed before it reached the ledger is remembered here."""
+    def ended(self, report: Report, history: Sequence[HistoryRow] | None, *, succeeded: bool, error: str = "") -> None:
+        """An attempt has ended; one that failed before it reached the ledger is remembered here.
+
+        `history` has the run's end, None where the ledger is away. All is shown at once: whoever looks in between
+        would count a run of which nothing else is known.
+        """
         view = self.view
         now = datetime.now(UTC)
         lost = None if succeeded or report.run_id is not None else HistoryRow(0, "failed", now, ended=now, error=error)
         self.view = replace(
             view,
+            history=view.history if history is None else history,
             at_work=None,
             unrecorded=lost,
             succeeded=view.succeeded + succeeded,

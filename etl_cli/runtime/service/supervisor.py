@@ -53,7 +53,7 @@ def serve(directory: Path) -> int:
             )
         return Supervisor(directory, taken, log).run()
     except EtlError as error:
-        log.error(str(error))
+        log.error(taken.redacted(error))
         return error.exit_code
 
 
@@ -147,8 +147,9 @@ class Supervisor:
         try:
             config = self._taken.read()
         except EtlError as error:
-            self._log.error(f"config.yaml was not taken over, the old one holds: {error}")
-            self._taken.refused(str(error))
+            told = self._taken.redacted(error)
+            self._log.error(f"config.yaml was not taken over, the old one holds: {told}")
+            self._taken.refused(told)
             self._is_refused = True
             self._notifier.ready(self._idle_status())
             return
@@ -233,7 +234,6 @@ class Supervisor:
     def _on_end(self, child: Child, work: Work, code: int) -> None:
         self._outcomes.ended(child, work, code, stopping=self._stopping)
         self._requests.answer_cancels()
-        self._outcomes.look_back()
 
     def _reap(self) -> None:
         self._alarm.reap()

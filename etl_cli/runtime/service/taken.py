@@ -12,6 +12,8 @@ import os
 from pathlib import Path
 
 from etl_cli.runtime.config import Config, load_config
+from etl_cli.runtime.config.load import passwords_of
+from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.redact import redact, secrets_in
 
 FILE = "config.json"
@@ -43,7 +45,11 @@ class TakenConfig:
         with contextlib.suppress(OSError, UnicodeDecodeError):  # load_config says it better
             self._read = (self._directory / "config.yaml").read_bytes()
             text = self._read.decode()
-        config = load_config(self._directory, text=text)
+        try:
+            config = load_config(self._directory, text=text)
+        except EtlError:
+            self._secrets |= passwords_of(self._directory)  # those of now, which its text may hold
+            raise
         self.text = text or ""
         self._config = config
         self._secrets = secrets_in(config)

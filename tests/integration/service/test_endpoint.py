@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -62,6 +63,27 @@ def test_health_and_metrics_follow_the_runs(shards: Shards, sink: SinkDatabase, 
         assert "manage-pipeline" in told["next_step"]
         assert metrics(port)["etl_runs_totalfailed"] == 1
         assert get(port, "/else")[0] == 404
+
+
+def test_all_figures_of_a_run_come_at_once(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
+    shards.execute(*ORDERS)
+    port = free_port()
+    directory = pipeline({"source": "dbo.orders"}, health={"listen": f"127.0.0.1:{port}"})
+    with serving(directory), sink.open() as connection:
+        until(lambda: rows_of(sink, "SELECT 1 FROM etl.pipelines"))
+        ask(connection, "test", "run", {}, "somebody")
+        until(lambda: rows_of(sink, "SELECT 1 FROM etl.runs WHERE state = 'running'"))
+        connection.execute("BEGIN")
+        connection.execute("LOCK etl.requests IN SHARE MODE")  # the service waits to record the run's end
+        until(lambda: rows_of(sink, "SELECT 1 FROM etl.runs WHERE state = 'succeeded'"))
+        deadline = time.monotonic() + 4
+        while time.monotonic() < deadline:
+            seen = metrics(port)
+            assert seen["etl_runs_totalsucceeded"] == seen.get("etl_last_run_success", 0)
+            time.sleep(0.1)
+        connection.execute("COMMIT")
+        until(lambda: metrics(port)["etl_runs_totalsucceeded"] == 1)
+        assert metrics(port)["etl_last_run_success"] == 1
 
 
 def test_health_tells_that_the_ledger_is_out_of_reach(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
@@ -241,3 +243,32 @@ def test_log_files_rotate_and_hold_errors_apart(
     about = next(event for event in errors if event.get("table"))
     assert (about["table"], about["shard"], about["pipeline"]) == ("dbo.orders", "shard3", "test")
     assert about["run_id"].isdigit()
+
+
+def test_a_configuration_that_is_refused_is_told_without_passwords(
+    shards: Shards, pipeline: Make, tmp_path: Path
+) -> None:
+    """Neither those of the configuration that holds nor those of the .env that is there now, in the log or the file."""
+    directory = pipeline({"source": "dbo.orders"}, sink={"port": 1, "password": "${SINK_DB_PASSWORD}"})
+    secrets = directory.path / ".env"
+    secrets.write_text("SINK_DB_PASSWORD=the-old-one\n")
+    runtime = tmp_path / "runtime"
+    runtime.mkdir()
+    with serving(directory, RUNTIME_DIRECTORY=str(runtime)) as service:
+        service.said("serving test")
+        secrets.write_text("SINK_DB_PASSWORD=the-new-one\n")
+        for value in ("the-old-one", "${SINK_DB_PASSWORD}"):
+            directory.change(timezone=value)
+            service.process.send_signal(signal.SIGHUP)
+            until(lambda: (runtime / "config.json").exists() and "time zone" in (runtime / "config.json").read_text())
+            service.said("was not taken over")
+            assert [line for line in service.lines if "-one" in line] == []
+            assert "timezone: '***' is not a time zone" in (runtime / "config.json").read_text()
+            directory.change(timezone="UTC")
+            service.process.send_signal(signal.SIGHUP)
+            service.said("config.yaml was read again")
+            until(lambda: "time zone" not in (runtime / "config.json").read_text())
+            service.lines.clear()
+    directory.change(timezone="${SINK_DB_PASSWORD}")
+    with serving(directory) as service:
+        assert "'***' is not a time zone" in service.said("time zone")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import signal
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,7 +12,7 @@ import pytest
 from rich.console import Console
 
 from etl_cli.cli.monitor import with_seconds
-from etl_cli.cli.monitor_show import looks_data, looks_text
+from etl_cli.cli.monitor_show import looks_data, looks_text, watch_looks
 from etl_cli.monitor.look import Look
 from etl_cli.runtime.health import Health
 from etl_cli.runtime.ledger.history import RunRow
@@ -107,3 +109,39 @@ def test_as_data_everything_is_whole() -> None:
 )
 def test_the_seconds_of_watch_may_be_left_out(given: list[str], taken: list[str]) -> None:
     assert with_seconds(given) == taken
+
+
+class Interrupts:
+    """Its destructor meets a Ctrl-C: what is raised there goes nowhere."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+
+def _swallowed() -> None:
+    Interrupts()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.parametrize("interrupt", [lambda: signal.raise_signal(signal.SIGINT), _swallowed])
+def test_watch_ends_at_ctrl_c_wherever_it_strikes_and_though_the_signal_was_ignored(
+    interrupt: Callable[[], None],
+) -> None:
+    """A shell has what it starts in the background ignore it."""
+    looks = 0
+
+    def looked() -> tuple[list[Look], list[str]]:
+        nonlocal looks
+        looks += 1
+        assert looks < 4, "it goes on"
+        if looks == 2:
+            interrupt()
+        return [OK], []
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        watch_looks(Console(file=io.StringIO(), force_terminal=True), looked, 0.01)
+        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert looks == 2
