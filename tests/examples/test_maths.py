@@ -55,4 +55,5 @@ def test_a_step_is_tried_again_and_then_fails_the_run(sink: SinkDatabase, exampl
     maths.patch("retries=12", "retries=2")
     done = maths.etl("run", "--param", "tolerance=-1")
     assert (done.code, "is not near enough to pi (etl.py, line" in done.err) == (1, True), done.err
+    assert done.out.count("another try in 0.1 s") == 2
     assert (steps(sink, "tries")["pi"], steps(sink, "state")["pi"]) == (3, "failed")

@@ -63,7 +63,7 @@ class StepRunner:
             end = self._try(task, tries)
             if end.state != "failed" or tries > self._step.retries or self._cancelled.is_set():
                 return end
-            self._heard({"said": f"{end.error}; another try in {self._step.retry_delay_s:.0f} s", "level": "warning"})
+            self._heard({"said": f"{end.error}; another try in {self._step.retry_delay_s:.1f} s", "level": "warning"})
             if self._cancelled.wait(self._step.retry_delay_s):
                 return StepEnd("cancelled", tries=tries)
 
