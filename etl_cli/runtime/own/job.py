@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from etl_cli.runtime.job import WatermarkMove
 from etl_cli.runtime.ledger.ledger import TaskId
 from etl_cli.runtime.sink.connect import Sink
 from etl_cli.runtime.sink.shadow import Shadow
@@ -36,6 +37,8 @@ class ExtractJob:
     results: Mapping[str, Any] = field(default_factory=dict)
     watermark: str | None = None
     """Where earlier runs have come to, as the ledger keeps it; None = read everything."""
+    move: WatermarkMove | None = None
+    """The watermark that each chunk moves, where rows that come twice would be there twice."""
     shadow: Shadow | None = None
     members_share_keys: bool = False
     """Whether two members may bring the same row at the same time."""

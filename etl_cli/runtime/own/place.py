@@ -22,7 +22,7 @@ from etl_cli.runtime.sink.queries import execute
 from etl_cli.runtime.sink.shadow import Shadow, create_shadow
 from etl_cli.runtime.sink.target import read_target
 
-_LOCK_CLASS = 0x65746F
+_LOCK_CLASS = 0x657471
 """First key of the advisory locks under which a table is brought into form."""
 
 

@@ -14,7 +14,7 @@ import psycopg
 
 from etl_cli.runtime.errors import EtlError, PlanError, SinkError, SourceError, UsageError
 from etl_cli.runtime.events import Done, Event, Failed, Retried
-from etl_cli.runtime.job import Result
+from etl_cli.runtime.job import Result, WatermarkMove
 from etl_cli.runtime.ledger.chunks import ChunkTakenError, SupersededError, committed, refuse_superseded
 from etl_cli.runtime.ledger.ledger import Ledger, NewTask, TaskEnd, TaskId, record_applied
 from etl_cli.runtime.ledger.watermarks import WatermarkId, move_watermark
@@ -38,6 +38,9 @@ T = TypeVar("T")
 
 _GRACE_S = 2.0
 """How long a worker that was asked to stop may finish its batch: an API's answer may be long in coming."""
+
+_BEGAN_AT = "watermark"
+"""Under which a task keeps the watermark that its function is given."""
 
 _FIRST_NUMBER = 10_000
 """Of own sources in the names of their shadows, above those of all tables."""
@@ -195,7 +198,10 @@ class Extracting:
         target = ".".join(source.target_name(config.sink.schema_))
         named = f"{self._shadow.schema}.{self._shadow.name}" if self._shadow else None
         ids = {name: TaskId(facts.run_id, source.name, name) for name in members}
-        ledger.add_tasks([NewTask(ids[name], target, source.mode, {}, named) for name in members if name not in past])
+        marks = {name: self._watermark(name) for name in members if name not in past}
+        ledger.add_tasks([NewTask(ids[n], target, source.mode, {_BEGAN_AT: mark}, named) for n, mark in marks.items()])
+        # a resumption begins with the watermark that its run began with, however far the run has moved it since
+        marks |= {name: (past[name].windows or {}).get(_BEGAN_AT) for name in members if name in past}
         context.progress.add([TaskProgress(source.name, name, None) for name in members])
         jobs = []
         for name, value in members.items():
@@ -218,7 +224,8 @@ class Extracting:
                     member=value,
                     params=task["params"],
                     results=task["results"],
-                    watermark=self._watermark(name),
+                    watermark=marks[name],
+                    move=self._move_by_chunk(ids[name]),
                     shadow=self._shadow,
                     members_share_keys=source.members_share_keys,
                 )
@@ -229,6 +236,10 @@ class Extracting:
         """Where earlier runs have come to; nothing where everything is read. Raises PlanError for a strange one."""
         source = self._source
         mark = self._context.marks.get((source.name, member))
+        if self._context.request.full and source.moves_by_chunk:
+            raise PlanError(
+                f"{source.name}: --full in mode append needs a key, or rows would come twice", "declare one"
+            )
         if mark is None or source.is_shadowed or self._context.request.full:
             return None
         if mark.scope != source.scope(self._context.config.sink.schema_):
@@ -237,6 +248,15 @@ class Extracting:
                 "`etl-cli state reset NAME` reads everything again",
             )
         return mark.value
+
+    def _move_by_chunk(self, task: TaskId) -> WatermarkMove | None:
+        source, config = self._source, self._context.config
+        if not source.moves_by_chunk:
+            return None
+        mark = self._context.marks.get((source.name, task.shard))
+        id_ = WatermarkId(config.name, source.name, task.shard)
+        before = mark.position if mark is not None else None
+        return WatermarkMove(id_, source.cursor or "", source.scope(config.sink.schema_), before)
 
     # events
 
@@ -269,7 +289,7 @@ class Extracting:
         visible = not self._source.is_shadowed or not self._source.to_sink
         with connection.transaction():
             refuse_superseded(connection, task.run_id, self._context.facts.attempt)
-            if not self._source.is_shadowed and result.last_position:
+            if not self._source.is_shadowed and not self._source.moves_by_chunk and result.last_position:
                 self._move_watermark(connection, task, result.last_position)
             end = TaskEnd(result.moved, None, "", result.notes)
             self._recorder.task_ended(task, end, visible=visible)

@@ -24,6 +24,7 @@ from etl_cli.runtime.kept import Connections
 from etl_cli.runtime.ledger.chunks import ChunkId, Held, committed, forget_chunks
 from etl_cli.runtime.ledger.ledger import TaskId
 from etl_cli.runtime.ledger.rejects import Reject
+from etl_cli.runtime.ledger.watermarks import move_watermark, own_watermark
 from etl_cli.runtime.load import ChunkLoader, ChunkWriter
 from etl_cli.runtime.names import fold, quote_sink, quote_text
 from etl_cli.runtime.own.columns import Columns, UnfitRowError, types_of_model
@@ -44,7 +45,7 @@ from etl_cli.runtime.sink.shadow import Shadow
 from etl_cli.runtime.stopwatch import Stopwatch
 from etl_cli.runtime.transform import BatchEncoder, constants_of
 
-_MEMBER_CLASS = 0x65746E
+_MEMBER_CLASS = 0x657470
 """First key of the advisory locks of members at work."""
 
 
@@ -135,6 +136,8 @@ class _Member:
             self._highest = self._value(so_far.last_key[1])
             self._is_over = bool(so_far.last_key[2:])
         self._writers.begin(so_far.written)
+        move = job.move
+        self._moved_to = (own_watermark(connection, move.id, job.task.run_id) or move.before) if move else None
         begins_anew = so_far.chunks and self._position is None and not self._is_over
         if begins_anew and source.can_be_emptied and job.shadow is not None:
             self._remove_what_is_there(job.shadow)
@@ -327,7 +330,7 @@ class _Member:
             assert self._loader is not None
             # its number alone names it: what another try reads after the same position may be another page
             chunk = ChunkId(self._job.task, self._job.stream, json.dumps([self._number]), self._number)
-            self._writer = self._open.enter_context(self._loader.chunk(chunk, self._job.attempt))
+            self._writer = self._open.enter_context(self._loader.chunk(chunk, self._job.attempt, self._settled))
         return self._writer
 
     def _commit(self) -> None:
@@ -373,6 +376,15 @@ class _Member:
         before = self._watermark()
         known = [value for value in (self._highest, before) if value is not None]
         return (_text(max(known)),) if known else ()
+
+    def _settled(self, connection: SinkConnection, last_key: str | None) -> None:
+        """Within the chunk's transaction: move the watermark, where only that keeps rows from coming twice."""
+        move, reached = self._job.move, self._reached()
+        if move is None or not reached or reached == self._moved_to:
+            return
+        before, run_id = self._moved_to, self._job.task.run_id
+        move_watermark(connection, move.id, move.cursor, reached, scope=move.scope, before=before, run_id=run_id)
+        self._moved_to = reached
 
     def _value(self, text: str | None) -> Any:
         """A cursor's text as the value that the function yields: its column's type tells."""

@@ -98,6 +98,11 @@ class Source:
         return self.can_be_emptied if self.is_shadowed else bool(self.key)
 
     @property
+    def moves_by_chunk(self) -> bool:
+        """Whether the watermark moves with the rows, which only the place to go on from keeps from coming twice."""
+        return self.to_sink and self.mode == "append" and not self.key
+
+    @property
     def can_be_emptied(self) -> bool:
         """Whether a member's rows beside the target are known as its own."""
         return self.is_shadowed and (self.fan_out is None or self.member_column is not None)

@@ -411,3 +411,29 @@ def test_a_timeout_ends_a_source(own: Own, sink: SinkDatabase) -> None:
     with pytest.raises(EtlError, match=r'step "slow" took longer than its timeout \(1 s\)'):
         directory.run()
     assert time.monotonic() - began < 15
+
+
+@pytest.mark.parametrize("cursor", [False, True])
+def test_a_new_run_after_a_failed_one_appends_no_row_twice(cursor: bool, own: Own, sink: SinkDatabase) -> None:
+    options = ', cursor="n"' if cursor else ""
+    directory = own(
+        f"""
+        @pipeline.extract("log", mode="append", attempts=1{options})
+        def log(watermark, position):
+            (HERE / "said").open("a").write(f"{{watermark}} {{position}}\\n")
+            for n in range((position or watermark or 0) + 1, 7):
+                if n == 4 and times("fourth") < 3:
+                    raise ValueError("not yet")
+                yield [{{"n": n}}], n
+        """
+    )
+    assert directory.cli("run").code == 1
+    assert directory.cli("run", "--resume").code == 1
+    done = directory.cli("run")
+    assert done.code == 0, done.err
+    assert said(directory) == ["None None", "None 3", "3 None"]
+    assert rows_of(sink, "SELECT n FROM log ORDER BY 1") == [(n,) for n in range(1, 7)]
+    assert rows_of(sink, "SELECT value, run_id FROM etl.watermarks") == [("6", 3)]
+    refused = directory.cli("run", "--full")
+    assert refused.code == 1
+    assert "--full in mode append needs a key" in refused.err
