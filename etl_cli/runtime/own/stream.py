@@ -10,12 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from datetime import date
 from typing import Any
 
 import psycopg
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from etl_cli.runtime.config import load_config
 from etl_cli.runtime.errors import DataError, EtlError, PlanError, SinkError, SourceError
@@ -23,15 +21,15 @@ from etl_cli.runtime.job import CancelledError, Result, Watcher
 from etl_cli.runtime.kept import Connections
 from etl_cli.runtime.ledger.chunks import ChunkId, Held, committed, forget_chunks
 from etl_cli.runtime.ledger.ledger import TaskId
-from etl_cli.runtime.ledger.rejects import Reject
-from etl_cli.runtime.ledger.watermarks import move_watermark, own_watermark
 from etl_cli.runtime.load import ChunkLoader, ChunkWriter
 from etl_cli.runtime.names import fold, quote_sink, quote_text
-from etl_cli.runtime.own.columns import Columns, UnfitRowError, types_of_model
+from etl_cli.runtime.own.columns import Columns, types_of_model
+from etl_cli.runtime.own.fitting import Fitting
 from etl_cli.runtime.own.job import ExtractJob
 from etl_cli.runtime.own.pages import Gathering, Page, Rows, page_of
 from etl_cli.runtime.own.place import prepare_place, types_there
 from etl_cli.runtime.own.plan import member_column_of, plan_of
+from etl_cli.runtime.own.reached import PlaceReached
 from etl_cli.runtime.own.writers import Writers
 from etl_cli.runtime.program.arguments import arguments_of
 from etl_cli.runtime.program.context import Run
@@ -108,6 +106,7 @@ class _Member:
         self._hooks = hooks if hooks.wants(*BATCH_HOOKS) else None
         known = {**types_of_model(source.model), **source.columns}
         self._columns = Columns(source.name, known, self._hints())
+        self._fitting = Fitting(source, self._label, self._columns)
         self._shaped = -1
         self._loader: ChunkLoader | None = None
         self._passage: Passage | None = None
@@ -116,7 +115,6 @@ class _Member:
         self._writer: ChunkWriter | None = None
         self._batches = 0
         self._notes: list[str] = []
-        self._rejects: list[Reject] = []
         self._run = Run(
             config,
             job.directory,
@@ -130,15 +128,9 @@ class _Member:
         connection.execute("SET idle_in_transaction_session_timeout = 0")
         so_far = committed(connection, job.task, job.stream)
         self._number, self._held = so_far.chunks, so_far.held
-        self._position, self._highest, self._is_over = None, None, False
-        if so_far.last_key:
-            self._position = so_far.last_key[0]
-            self._highest = self._value(so_far.last_key[1])
-            self._is_over = bool(so_far.last_key[2:])
+        self._place = PlaceReached(job, source.cursor, self._columns, connection, so_far)
         self._writers.begin(so_far.written)
-        move = job.move
-        self._moved_to = (own_watermark(connection, move.id, job.task.run_id) or move.before) if move else None
-        begins_anew = so_far.chunks and self._position is None and not self._is_over
+        begins_anew = so_far.chunks and self._place.position is None and not self._place.is_over
         if begins_anew and source.can_be_emptied and job.shadow is not None:
             self._remove_what_is_there(job.shadow)
         self._may_commit = False
@@ -146,7 +138,7 @@ class _Member:
 
     def run(self) -> Result:
         """All of it, up to the last commit."""
-        if not self._is_over:
+        if not self._place.is_over:
             try:
                 self._read_all()
             except BaseException as error:
@@ -156,7 +148,7 @@ class _Member:
                 self._run.sink.close()
         if self._passage is not None and self._passage.note:
             self._notes.append(self._passage.note)
-        return Result(self._clock.moved(self._held), None, tuple(self._notes), None, self._reached())
+        return Result(self._clock.moved(self._held), None, tuple(self._notes), None, self._place.reached)
 
     def _read_all(self) -> None:
         gathering = Gathering(self._source.pages)
@@ -165,9 +157,9 @@ class _Member:
             if gathering.is_full:
                 self._add(*gathering.take())
         self._add(*gathering.take())
-        if self._rejects:
-            raise DataError(f"{self._label}: no row could be stored; the last: {self._rejects[-1]}", "correct the rows")
-        self._is_over = True
+        if rejects := self._fitting.rejects:
+            raise DataError(f"{self._label}: no row could be stored; the last: {rejects[-1]}", "correct the rows")
+        self._place.is_over = True
         self._commit()
 
     def _remove_what_is_there(self, shadow: Shadow) -> None:
@@ -205,8 +197,8 @@ class _Member:
             **self._job.results,
             "run": self._run,
             "params": dict(self._job.params),
-            "watermark": self._watermark(),
-            "position": self._position,
+            "watermark": self._place.watermark,
+            "position": self._place.position,
             "member": self._job.member,
         }
         arguments = arguments_of(self._source.function, given, f"extract {self._source.name}")
@@ -231,12 +223,12 @@ class _Member:
         """Load a batch, and commit where that is due."""
         if last is None:
             return
-        batches = [self._batch_of(rows) for rows in pieces]
+        batches = [self._fitting.batch(rows) for rows in pieces]
         if self._shaped != len(self._columns.types) and self._can_be_shaped(batches):
             self._reshape()
         # only now: what a new column has had committed ends at the position before
         if last.has_position:
-            self._position = last.position
+            self._place.position = last.position
         if self._loader is None:
             return  # there is no row yet
         for batch in batches:
@@ -249,56 +241,24 @@ class _Member:
     @property
     def _begins_anew(self) -> bool:
         """Whether rows without a position may come twice: their key finds the first, or the first are removed."""
-        return self._source.is_repeatable and (not self._source.is_shadowed or self._position is None)
+        return self._source.is_repeatable and (not self._source.is_shadowed or self._place.position is None)
 
     def _can_be_shaped(self, batches: list[pa.RecordBatch]) -> bool:
         """Whether there are rows, or all that the table needs is declared."""
         needed = {*self._source.key, *filter(None, [self._source.cursor])}
         return any(b.num_rows for b in batches) or (bool(self._columns.types) and needed <= set(self._columns.types))
 
-    def _batch_of(self, rows: Rows) -> pa.RecordBatch:
-        """The rows in the source's columns; bad ones end the run, or are put aside by `on_bad_row`."""
-        if self._source.model is not None:
-            rows = self._fitting(rows if isinstance(rows, list) else rows.to_pylist())
-        while True:
-            try:
-                return self._columns.batch(rows)
-            except UnfitRowError as error:
-                if self._source.on_bad_row != "reject" or not isinstance(rows, list):
-                    raise
-                self._rejects.append(Reject(self._key_of(rows[error.row]), error.column, error.reason))
-                rows = rows[: error.row] + rows[error.row + 1 :]
-
-    def _fitting(self, rows: list[Mapping[str, Any]]) -> Rows:
-        from pydantic import ValidationError
-
-        kept = []
-        for row in rows:
-            try:
-                kept.append(self._source.model.model_validate(row).model_dump())
-            except ValidationError as error:
-                told = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
-                reject = Reject(self._key_of(row), None, f"does not fit the model: {told}")
-                if self._source.on_bad_row != "reject":
-                    remedy = "correct the row or the model; on_bad_row='reject' would leave such rows out"
-                    raise DataError(f"{self._label}: {reject}", remedy) from None
-                self._rejects.append(reject)
-        return kept
-
-    def _key_of(self, row: Mapping[str, Any]) -> dict[str, str]:
-        return {name: str(row.get(name)) for name in self._source.key}
-
     def _load(self, batch: pa.RecordBatch) -> None:
         self._heard("on_read", batch.num_rows, batch.nbytes)
-        self._see(batch)
-        rejects, self._rejects = self._rejects, []
+        self._place.see(batch)
+        rejects = self._fitting.take_rejects()
         with self._clock.loading():
             writer = self._chunk()
             with self._clock.encoding():
                 came, bad = self._passage.apply(batch) if self._passage else (batch, [])
             self._heard("on_batch", came.num_rows)
             sent = writer.bytes
-            writer.add(came, self._last_key(), read=batch.num_rows + len(rejects), rejects=[*rejects, *bad])
+            writer.add(came, self._place.last_key, read=batch.num_rows + len(rejects), rejects=[*rejects, *bad])
             writer.written = self._writers.write(came)
         self._heard("on_write", came.num_rows, writer.bytes - sent)
         self._watcher.moved(self._clock.moved(self._held + writer.held))
@@ -330,7 +290,7 @@ class _Member:
             assert self._loader is not None
             # its number alone names it: what another try reads after the same position may be another page
             chunk = ChunkId(self._job.task, self._job.stream, json.dumps([self._number]), self._number)
-            self._writer = self._open.enter_context(self._loader.chunk(chunk, self._job.attempt, self._settled))
+            self._writer = self._open.enter_context(self._loader.chunk(chunk, self._job.attempt, self._place.settled))
         return self._writer
 
     def _commit(self) -> None:
@@ -338,61 +298,13 @@ class _Member:
         if self._writer is None:
             return
         writer = self._writer
-        writer.last_key = self._last_key()
+        writer.last_key = self._place.last_key
         with self._clock.loading():
             self._open.close()
         self._writer = None
         self._number += 1
         self._held += writer.held
         self._watcher.moved(self._clock.moved(self._held))
-
-    # watermark and position
-
-    def _last_key(self) -> str:
-        """Position, highest cursor, and whether the function has ended: then another try has nothing to do."""
-        told = [self._position, None if self._highest is None else _text(self._highest)]
-        return json.dumps([*told, True] if self._is_over else told)
-
-    def _see(self, batch: pa.RecordBatch) -> None:
-        """Keep the cursor's highest value."""
-        if self._source.cursor is None:
-            return
-        if batch.schema.get_field_index(self._source.cursor) < 0:
-            raise PlanError(f"{self._label}: no row has {self._source.cursor}, its cursor", "yield it, or correct it")
-        highest = pc.max(batch.column(self._source.cursor)).as_py()
-        if highest is not None and (self._highest is None or highest > self._highest):
-            self._highest = highest
-
-    def _watermark(self) -> Any:
-        """Where earlier runs have come to: the cursor's highest value, or without a cursor the last position."""
-        if self._job.watermark is None:
-            return None
-        return self._value(self._job.watermark) if self._source.cursor else json.loads(self._job.watermark)
-
-    def _reached(self) -> tuple[str, ...]:
-        """Where this run has come to, for the watermark."""
-        if self._source.cursor is None:
-            return (json.dumps(self._position),) if self._position is not None else ()
-        before = self._watermark()
-        known = [value for value in (self._highest, before) if value is not None]
-        return (_text(max(known)),) if known else ()
-
-    def _settled(self, connection: SinkConnection, last_key: str | None) -> None:
-        """Within the chunk's transaction: move the watermark, where only that keeps rows from coming twice."""
-        move, reached = self._job.move, self._reached()
-        if move is None or not reached or reached == self._moved_to:
-            return
-        before, run_id = self._moved_to, self._job.task.run_id
-        move_watermark(connection, move.id, move.cursor, reached, scope=move.scope, before=before, run_id=run_id)
-        self._moved_to = reached
-
-    def _value(self, text: str | None) -> Any:
-        """A cursor's text as the value that the function yields: its column's type tells."""
-        kind = self._columns.kind(self._source.cursor or "")
-        if text is None or kind in (None, "text"):
-            return text
-        row = self._connection.execute(f"SELECT %s::{kind}".encode(), [text]).fetchone()
-        return row[0] if row else None
 
     def _hints(self) -> dict[str, str]:
         """The types of the columns that the target has, by name in the sink."""
@@ -403,10 +315,6 @@ class _Member:
     def _heard(self, name: Hook, rows: int, size: int | None = None) -> None:
         if self._hooks is not None:
             self._hooks.call(name, table=self._source.name, shard=self._job.task.shard, rows=rows, bytes=size)
-
-
-def _text(value: Any) -> str:
-    return value.isoformat() if isinstance(value, date) else str(value)
 
 
 def _refuse_what_json_cannot_hold(label: str, position: Any) -> None:

@@ -95,7 +95,7 @@ import etl_cli.runtime.own.stream as stream
 commit = stream._Member._commit
 def dying(self):
     commit(self)
-    if self._is_over and times("the end") == 1:
+    if self._place.is_over and times("the end") == 1:
         killed()
 stream._Member._commit = dying
 """)
