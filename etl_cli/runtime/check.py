@@ -66,9 +66,9 @@ def check(directory: Path) -> list[Finding]:
 
 
 def _configuration(config: Config) -> Iterator[Finding]:
-    yield Finding(
-        "configuration", "ok", f"{config.name}: {len(config.tables)} table entries, {len(config.source.shards)} shards"
-    )
+    entries = f"{len(config.tables)} table {'entry' if len(config.tables) == 1 else 'entries'}"
+    told = f"{entries}, {len(config.source.shards)} shards" if config.tables else "no tables"
+    yield Finding("configuration", "ok", f"{config.name}: {told}")
     yield from (Finding("configuration", "problem", text) for text in refused(config))
     if config.tables:
         return

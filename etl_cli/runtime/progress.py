@@ -30,6 +30,11 @@ class Moved:
         return Moved(*(a + b for a, b in zip(mine, theirs, strict=True)))
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What is worth telling at the end."""
+        return (f"{self.rows_rejected:,} bad rows were put aside, in etl.rejects",) if self.rows_rejected else ()
+
+    @property
     def slower_side(self) -> str:
         """Which side the stream waits for most."""
         waits = {"source": self.read_s, "sink": self.load_s, "client": self.encode_s}

@@ -59,7 +59,7 @@ def run_pipeline(config: Config, progress: Progress, request: Request = EVERYTHI
         ledger = Ledger(connection)
         ledger.register(config.name, config.id)
         claim(connection, config.name, config.overlap)
-        progress.enter("reading catalogues")
+        progress.enter("reading catalogues" if config.tables else "planning")
         rescued = rescue(connection, config.name)
         marks = read_watermarks(connection, config.name)
         try:

@@ -48,6 +48,7 @@ class TaskRun:
         counted = [result.counted for result in results]
         sums = _added_up(results)
         notes = [*self.fixed.notes, *dict.fromkeys(note for result in results for note in result.notes)]
+        notes += moved.notes
         self.rows, self.checksums = moved.rows_read, sums
         return TaskEnd(
             moved,

@@ -273,12 +273,20 @@ class Ledger:
     def finish_run(self, run_id: int, state: str, error: str | None = None) -> RunTotals | None:
         """running -> succeeded, failed, cancelled or interrupted; the totals are those of its tasks.
 
-        What had not finished by then is cancelled with it. None where the run was taken for dead meanwhile.
+        What had not finished by then is cancelled with it; what did not end well has the rows of its chunks. None
+        where the run was taken for dead meanwhile.
         """
         with self._connection.transaction():
             self._connection.execute(
                 "UPDATE etl.tasks SET state = 'cancelled', finalized_at = clock_timestamp()"
                 " WHERE run_id = %s AND state IN ('queued', 'running')",
+                [run_id],
+            )
+            self._connection.execute(
+                "UPDATE etl.tasks AS t SET (rows_read, rows_loaded, bytes) = (SELECT coalesce(sum(c.rows_read), 0),"
+                " coalesce(sum(c.rows), 0), coalesce(sum(c.bytes), 0) FROM etl.chunks AS c"
+                "  WHERE (c.run_id, c.source_table, c.shard) = (t.run_id, t.source_table, t.shard))"
+                " WHERE run_id = %s AND state IN ('failed', 'cancelled')",
                 [run_id],
             )
             row = self._connection.execute(

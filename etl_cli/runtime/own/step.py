@@ -291,10 +291,10 @@ class Extracting:
             refuse_superseded(connection, task.run_id, self._context.facts.attempt)
             if not self._source.is_shadowed and not self._source.moves_by_chunk and result.last_position:
                 self._move_watermark(connection, task, result.last_position)
-            end = TaskEnd(result.moved, None, "", result.notes)
+            end = TaskEnd(result.moved, None, "", [*result.notes, *result.moved.notes])
             self._recorder.task_ended(task, end, visible=visible)
         named = f"{task.shard}: " if task.shard else ""
-        self._notes += [f"{named}{note}" for note in result.notes]
+        self._notes += [f"{named}{note}" for note in end.notes]
 
     def _move_watermark(self, connection: SinkConnection, task: TaskId, reached: tuple[str, ...]) -> None:
         source, config = self._source, self._context.config

@@ -139,7 +139,7 @@ def test_tries_in_a_row_that_record_nothing_end_the_source(own: Own, sink: SinkD
     with pytest.raises(EtlError, match=r"users: read failed: ConnectionError: page 1 \(etl.py, line \d+\)"):
         directory.run()
     assert said(directory) == ["None None", "None 1", "None 1"]
-    assert rows_of(sink, "SELECT state, rows_loaded FROM etl.runs") == [("failed", 0)]
+    assert rows_of(sink, "SELECT state, rows_loaded FROM etl.runs") == [("failed", 3)]
     assert rows_of(sink, "SELECT count(*) FROM users") == [(3,)]
     assert rows_of(sink, "SELECT count(*) FROM etl.watermarks") == [(0,)]
     (directory.path / "break-1").unlink()
