@@ -83,7 +83,9 @@ def fingerprint_of(config: Config, resolved: Resolved) -> str:
     """Of what is read, where from, and what becomes of it: a run is resumed only with its own."""
     source = config.source
     places = [(s.name, s.host, s.port, s.database or source.database) for s in source.shards]
-    return hashlib.sha256(json.dumps([resolved.plan.fingerprint, source.driver, places]).encode()).hexdigest()[:16]
+    facts: list[object] = [resolved.plan.fingerprint, source.driver, places]
+    own = [(s.name, s.mode, s.scope(config.sink.schema_)) for s in declared_of(config).sources.values()]
+    return hashlib.sha256(json.dumps(facts + own).encode()).hexdigest()[:16]
 
 
 def _still_fits(

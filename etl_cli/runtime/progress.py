@@ -32,7 +32,10 @@ class Moved:
     @property
     def notes(self) -> tuple[str, ...]:
         """What is worth telling at the end."""
-        return (f"{self.rows_rejected:,} bad rows were put aside, in etl.rejects",) if self.rows_rejected else ()
+        if not self.rows_rejected:
+            return ()
+        rows = "1 bad row was" if self.rows_rejected == 1 else f"{self.rows_rejected:,} bad rows were"
+        return (f"{rows} put aside, in etl.rejects",)
 
     @property
     def slower_side(self) -> str:
