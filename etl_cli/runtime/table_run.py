@@ -14,12 +14,12 @@ from etl_cli.runtime.names import quote_sink, quote_text, with_suffix
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.planning import ResolvedTable
 from etl_cli.runtime.run_facts import RunFacts
-from etl_cli.runtime.sink import ddl
 from etl_cli.runtime.sink.connect import Sink, SinkConnection, translate
 from etl_cli.runtime.sink.destination import Destination, create_keys_table
 from etl_cli.runtime.sink.difference import advance_sequences
 from etl_cli.runtime.sink.merge import create_changes_table
-from etl_cli.runtime.sink.publish import Part, Published, evolve, publish
+from etl_cli.runtime.sink.prepare import prepare_target
+from etl_cli.runtime.sink.publish import Part, Published, publish
 from etl_cli.runtime.sink.queries import execute
 from etl_cli.runtime.sink.shadow import Shadow, create_shadow, drop_shadow, shadow_of
 from etl_cli.runtime.sink.srids import srids_of
@@ -184,24 +184,11 @@ class TableRun:
     def _prepare_target(self, connection: SinkConnection) -> None:
         plan = self.plan
         with connection.transaction():
-            target = read_target(connection, plan.target_schema, plan.target_name)
             if self.keeps_keys:
                 create_keys_table(connection, plan, self._keys)
-            if target is None:
-                target = self._create_target(connection)
-            self._target = evolve(connection, plan, target)
-
-    def _create_target(self, connection: SinkConnection) -> Target:
-        plan, place = self.plan, (self.plan.target_schema, self.plan.target_name)
-        if self.keeps_keys:
-            execute(connection, f"DELETE FROM {self._keys.quoted}")  # of a target that is gone
-        execute(connection, ddl.create_table(plan, *place))
-        key = ddl.add_key(plan, *place, ddl.key_name(plan))
-        for statement in [*([key] if key else []), *ddl.comments(plan, *place)]:
-            execute(connection, statement)
-        target = read_target(connection, *place)
-        assert target is not None
-        return target
+                if read_target(connection, plan.target_schema, plan.target_name) is None:
+                    execute(connection, f"DELETE FROM {self._keys.quoted}")  # of a target that is gone
+            self._target = prepare_target(connection, plan)
 
     @property
     def _keys(self) -> Shadow:

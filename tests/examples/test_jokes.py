@@ -12,7 +12,8 @@ import pytest
 
 from tests.support.copying import leftovers, rows_of
 from tests.support.database import SinkDatabase
-from tests.support.examples_run import Example, copied, module_of, serving
+from tests.support.example_servers import module_of, serving
+from tests.support.examples import Example, copied
 
 JOKES = "SELECT id, text, rating, tags, updated_at FROM jokes ORDER BY id"
 
@@ -41,9 +42,9 @@ def post(api: str, **joke: object) -> None:
 def test_a_run_brings_all_jokes_and_the_next_one_those_that_changed(
     jokes: Example, sink: SinkDatabase, api: str, server: Any
 ) -> None:
-    checked = jokes.run("check")
+    checked = jokes.etl("check")
     assert checked.code == 0, checked.out + checked.err
-    first = jokes.run("run")
+    first = jokes.etl("run")
     assert first.code == 0, first.out + first.err
     assert "45 rows" in first.out
     rows = rows_of(sink, JOKES)
@@ -53,7 +54,7 @@ def test_a_run_brings_all_jokes_and_the_next_one_those_that_changed(
 
     post(api, id=3, text="the third, better")
     post(api, id=46, text="one more")
-    second = jokes.run("run")
+    second = jokes.etl("run")
     assert second.code == 0, second.out + second.err
     changed = [after for after in rows_of(sink, JOKES) if after not in rows]
     assert [(row[0], row[1]) for row in changed] == [(3, "the third, better"), (46, "one more")]
@@ -62,9 +63,9 @@ def test_a_run_brings_all_jokes_and_the_next_one_those_that_changed(
 
 
 def test_a_run_without_news_changes_nothing(jokes: Example, sink: SinkDatabase) -> None:
-    assert jokes.run("run").code == 0
+    assert jokes.etl("run").code == 0
     before = rows_of(sink, "SELECT xmin::text, id FROM jokes ORDER BY id")
-    again = jokes.run("run")
+    again = jokes.etl("run")
     assert again.code == 0, again.err
     assert rows_of(sink, "SELECT xmin::text, id FROM jokes ORDER BY id") == before
 
@@ -73,7 +74,7 @@ def test_an_api_that_is_away_is_told_in_a_line(tmp_path: Path, sink: SinkDatabas
     example = copied("jokes", tmp_path, sink, JOKES_API="http://127.0.0.1:9")
     text = (example.path / "etl.py").read_text().replace('cursor="updated_at",', 'cursor="updated_at", attempts=2,')
     (example.path / "etl.py").write_text(text)
-    done = example.run("run")
+    done = example.etl("run")
     assert done.code == 1
     assert "jokes: read failed: URLError" in done.err
     assert "Traceback" not in done.err

@@ -20,7 +20,8 @@ import pytest
 
 from tests.support.copying import leftovers, rows_of
 from tests.support.database import SUPERUSER, SinkDatabase
-from tests.support.examples_run import EXAMPLES, Example, copied, module_of, serving
+from tests.support.example_servers import module_of, serving
+from tests.support.examples import EXAMPLES, Example, copied
 
 TRIALS = int(os.environ.get("ETL_USERS_TRIALS", "1"))
 SEED = int(os.environ.get("ETL_USERS_SEED", str(int(time.time()))))
@@ -104,16 +105,16 @@ def changes_in(sink: SinkDatabase) -> list[tuple[str, str, int]]:
 def test_each_user_is_there_once_whatever_fails(users: Example, sink: SinkDatabase, server: Any, seed: int) -> None:
     """Calls of the API, statements of the sink, and each worker after every fifth batch."""
     let_the_sink_fail(sink)
-    checked = users.run("check")
+    checked = users.etl("check")
     assert checked.code == 0, checked.out + checked.err
     began = time.monotonic()
-    done = users.run("run")
+    done = users.etl("run")
     assert done.code == 0, done.out + done.err
     assert "ended by signal SIGKILL" in done.out
     assert_exactly_once(sink, 1)
 
     server.day = 2
-    again = users.run("run")
+    again = users.etl("run")
     assert again.code == 0, again.out + again.err
     assert_exactly_once(sink, 1, 2)
     found = changes_in(sink)
@@ -144,7 +145,7 @@ def test_a_run_that_is_killed_again_and_again_is_resumed_to_the_same_end(
         options = ["run", "--resume"]
     tries = []
     for _ in range(6):
-        done = users.run("run", "--resume")
+        done = users.etl("run", "--resume")
         if done.code == 0:
             break
         tries.append(done.err)
@@ -182,15 +183,15 @@ def kill_all(process: subprocess.Popen[str]) -> bool:
 
 def test_one_member_alone_leaves_the_others_as_they_are(users: Example, sink: SinkDatabase, server: Any) -> None:
     server.failures = 0
-    done = users.run("run")
+    done = users.etl("run")
     assert done.code == 0, done.out + done.err
     server.day = 2
-    alone = users.run("run", "--member", "acme/github")
+    alone = users.etl("run", "--member", "acme/github")
     assert alone.code == 0, alone.out + alone.err
     read = rows_of(sink, "SELECT member, count(DISTINCT seen_at) FROM users_raw GROUP BY member")
     assert dict(read) == dict.fromkeys(MEMBERS, 1) | {"acme/github": 2}
 
-    rest = users.run("run", "--step", "users_latest", "--step", "users")
+    rest = users.etl("run", "--step", "users_latest", "--step", "users")
     assert rest.code == 0, rest.out + rest.err
     others = [member for member in MEMBERS if member != "acme/github"]
     wanted = users_of_api(2, ["acme/github"]) + users_of_api(1, others)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,10 +31,22 @@ class Example:
             env=self.environment(),
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
             check=False,
         )
         return Finished(done.returncode, done.stdout, done.stderr)
+
+    def start(self, verb: str, *options: str) -> subprocess.Popen[str]:
+        """Begin it, in a process group of its own."""
+        return subprocess.Popen(
+            self.command(verb, *options),
+            cwd=self.path,
+            env=self.environment(),
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
 
     def runs(self, *options: str) -> Finished:
         """A run that must succeed."""
@@ -62,8 +75,8 @@ class Example:
         (self.path / "etl.py").write_text(text.replace(old, new))
 
 
-def copied(name: str, to: Path, sink: SinkDatabase, servers: list[Server]) -> Example:
-    """The example as a user has it: .env is .env.template with the addresses of the test."""
+def copied(name: str, to: Path, sink: SinkDatabase, servers: Sequence[Server] = (), **variables: str) -> Example:
+    """The example as a user has it: .env is .env.template with the addresses of the test, and these variables."""
     left_behind = shutil.ignore_patterns(".env", ".venv", "__pycache__", "*.jsonl")
     path = Path(shutil.copytree(EXAMPLES / name, to / name, ignore=left_behind))
     values = {
@@ -73,6 +86,7 @@ def copied(name: str, to: Path, sink: SinkDatabase, servers: list[Server]) -> Ex
         "SINK_DB_PASSWORD": sink.password,
         "SINK_DB_NAME": sink.database,
         **{f"SHARD{number}_PORT": server.port for number, server in enumerate(servers, start=1)},
+        **variables,
     }
     lines = (path / ".env.template").read_text().splitlines()
     missing = values.keys() - {line.partition("=")[0] for line in lines}
