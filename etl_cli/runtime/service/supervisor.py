@@ -10,7 +10,7 @@ import datetime as dt
 import selectors
 from pathlib import Path
 
-from etl_cli.runtime.errors import ConfigError, EtlError
+from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.ledger.heartbeat import works_in_sink
 from etl_cli.runtime.ledger.retention import prune
 from etl_cli.runtime.schedule import Slot
@@ -45,12 +45,7 @@ def serve(directory: Path) -> int:
     log = Log(directory.name)
     taken = TakenConfig(directory)
     try:
-        config = taken.read()
-        log = Log(config.name)
-        if not config.has_sink:
-            raise ConfigError(
-                "a service keeps its clock in the ledger, and no sink is configured", "name one under `sink`"
-            )
+        log = Log(taken.read().name)
         return Supervisor(directory, taken, log).run()
     except EtlError as error:
         log.error(taken.redacted(error))

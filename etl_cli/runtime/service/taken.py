@@ -13,7 +13,7 @@ from pathlib import Path
 
 from etl_cli.runtime.config import Config, load_config
 from etl_cli.runtime.config.load import passwords_of
-from etl_cli.runtime.errors import EtlError
+from etl_cli.runtime.errors import ConfigError, EtlError
 from etl_cli.runtime.redact import redact, secrets_in
 
 FILE = "config.json"
@@ -47,6 +47,7 @@ class TakenConfig:
             text = self._read.decode()
         try:
             config = load_config(self._directory, text=text)
+            self._refuse_what_no_service_can_take(config)
         except EtlError:
             self._secrets |= passwords_of(self._directory)  # those of now, which its text may hold
             raise
@@ -54,6 +55,18 @@ class TakenConfig:
         self._config = config
         self._secrets = secrets_in(config)
         return config
+
+    def _refuse_what_no_service_can_take(self, config: Config) -> None:
+        if not config.has_sink:
+            wrong = "a service keeps its clock in the ledger, and no sink is configured"
+            raise ConfigError(wrong, "name the Postgres database under `sink`")
+        now = self._config
+        if now is not None and (config.name, config.id) != (now.name, now.id):
+            raise ConfigError(
+                f"name and id were changed from {now.name} ({now.id}) to {config.name} ({config.id}), which would be "
+                "another pipeline's ledger and unit",
+                f"change them back, or stop {now.name} first and start {config.name}",
+            )
 
     def redacted(self, told: object) -> str:
         """A text without the secrets of the configuration; empty for None."""

@@ -115,13 +115,13 @@ def test_what_ended_unrecorded_is_recorded_and_not_run_again(
     with serving(directory):
         until(lambda: rows_of(sink, "SELECT 1 FROM etl.slots WHERE outcome = 'succeeded'"))
     directory.change(schedule=None)
-    before = len(runs(sink))
     with sink.connect() as connection:
         connection.execute("UPDATE etl.slots SET outcome = NULL WHERE outcome = 'succeeded'")
     with serving(directory):
         until(lambda: rows_of(sink, "SELECT FROM etl.slots WHERE outcome IS NULL") == [])
     assert rows_of(sink, "SELECT 1 FROM etl.slots WHERE outcome = 'succeeded'")
-    assert len(runs(sink)) == before
+    # the stop may have come upon another slot, which is gone on with: that one has a single run as well
+    assert rows_of(sink, "SELECT slot FROM etl.runs GROUP BY slot HAVING count(*) > 1") == []
 
 
 def test_a_stop_between_two_tries_does_not_cost_the_third(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
