@@ -1,6 +1,6 @@
 """Kills a run at a random moment, resumes it, and compares the target with the source, cell by cell.
 
-ETL_CRASH_TRIALS says how often for each mode and each way (default 1); `scripts/crash 100` is the long run.
+ETL_CRASH_TRIALS says how often for each mode and each way (default 1); `scripts/crash` is the long run, 20 of each.
 A failure tells its seed: ETL_CRASH_SEED repeats it.
 """
 
