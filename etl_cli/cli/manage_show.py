@@ -106,25 +106,37 @@ def detail_data(detail: Detail) -> dict[str, Any]:
     }
 
 
+_LEAST_ERROR = 20
+"""Letters of an error that are shown however narrow the terminal is."""
+
+
 def print_history(console: Console, runs: Sequence[RunRow]) -> None:
     """A line for each run, an error below it."""
     if not runs:
         console.print("no runs yet", highlight=False)
         return
-    grid = _grid("run", "state", "began", "took", "rows", "size", "attempt", "by", "host", "error")
-    for run in runs:
-        grid.add_row(
+    names = ("run", "state", "began", "took", "rows", "size", "attempt", "by", "host")
+    rows = [
+        (
             str(run.run_id),
-            _word(run.state),
+            run.state,
             _when(run.attempted_at or run.created_at),
             duration(run.duration_s),
             count(run.rows),
             megabytes(run.bytes),
             str(run.attempt),
-            escape(run.requested_by + (f", retry of {run.retry_of}" if run.retry_of else "")),
-            escape(run.host),
-            escape((run.error or "").partition("\n")[0]),
+            run.requested_by + (f", retry of {run.retry_of}" if run.retry_of else ""),
+            run.host,
         )
+        for run in runs
+    ]
+    taken = sum(max(map(len, column)) + 2 for column in zip(names, *rows, strict=True))
+    room = max(_LEAST_ERROR, console.width - taken - 2)
+    grid = _grid(*names, "error")
+    for run, (number, state, *rest) in zip(runs, rows, strict=True):
+        error = (run.error or "").partition("\n")[0]
+        shown = error if len(error) <= room else f"{error[: room - 1]}…"  # else it would take the others' room
+        grid.add_row(number, _word(state), *map(escape, rest), escape(shown))
     console.print(grid)
 
 

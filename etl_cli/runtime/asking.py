@@ -15,6 +15,7 @@ import psycopg
 from etl_cli.runtime.config import Config, load_config
 from etl_cli.runtime.errors import EtlError, UsageError
 from etl_cli.runtime.ledger.heartbeat import running
+from etl_cli.runtime.ledger.history import run_detail
 from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.ledger.migrate import ledger_errors
 from etl_cli.runtime.ledger.pauses import pause, unpause
@@ -27,9 +28,12 @@ TAKEN_WITHIN_S = 15.0
 
 
 def ask_for_run(directory: Path, arguments: Mapping[str, Any]) -> int:
-    """Leave a request to run now; its number. Raises EtlError where the sink is away."""
+    """Leave a request to run now; its number. Raises EtlError where the sink is away, UsageError for an unknown run."""
     config = load_config(directory)
     with _ledger(config) as connection:
+        again = arguments.get("rerun_of")
+        if again is not None and run_detail(connection, config.name, config.id, again) is None:
+            raise UsageError(f"{config.name} has no run {again}", f"see manage-pipeline history {config.name}")
         return ask(connection, config.name, "run", arguments, asker())
 
 

@@ -28,6 +28,8 @@ class Begun:
     attempt: int
     how: str
     tasks: Mapping[tuple[str, str], PastTask]
+    note: str | None = None
+    """What is to be told of it."""
 
 
 def begin(
@@ -42,14 +44,12 @@ def begin(
         if not _still_fits(connection, resolved, tasks, marks, decided.of.run_id):
             told = f"run {decided.of.run_id} cannot be resumed: what it left in the sink is gone or has changed"
             decided, tasks = Beginning("anew", note=f"{told}; this run starts anew"), {}
-    if decided.note:
-        resolved.notes.append(decided.note)
     keep = [task.shadow for task in tasks.values() if task.shadow]
     names = [*(t.plan.source for t in resolved.tables), *declared_of(config).sources]
     drop_leftovers(connection, config.name, names, keep, config.resume_within)
     if decided.how == "resume" and decided.of is not None:
         end_sessions(connection, decided.of.run_id)
-        return Begun(decided.of.run_id, ledger.resume_run(decided.of.run_id), "resume", tasks)
+        return Begun(decided.of.run_id, ledger.resume_run(decided.of.run_id), "resume", tasks, decided.note)
     if decided.how == "retry" and decided.of is not None:
         request = replace(request, params={**ledger.params_of(decided.of.run_id), **request.params})
     keep = _kept_steps(connection, config, request) if request.rerun_of is not None else []
@@ -61,7 +61,7 @@ def begin(
     elif request.rerun_of is not None:
         ledger.link_retry(request.rerun_of, run_id)
         take_over_steps(connection, request.rerun_of, run_id, keep)
-    return Begun(run_id, 1, decided.how, tasks)
+    return Begun(run_id, 1, decided.how, tasks, decided.note)
 
 
 def _kept_steps(connection: SinkConnection, config: Config, request: Request) -> list[str]:

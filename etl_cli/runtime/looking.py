@@ -12,10 +12,13 @@ from etl_cli.runtime.ledger.history import RunDetail, RunRow, run_detail, runs_o
 from etl_cli.runtime.sink.connect import Sink, connect_sink
 
 TIMEOUT_S = 3.0
+STATES = ("queued", "running", "succeeded", "failed", "cancelled", "interrupted")
 
 
 def history(directory: Path, limit: int = 20, state: str | None = None, since: datetime | None = None) -> list[RunRow]:
-    """The pipeline's runs, newest first. Raises SinkError where the sink does not answer."""
+    """The pipeline's runs, newest first. Raises SinkError where the sink does not answer, UsageError."""
+    if state not in (None, *STATES):
+        raise UsageError(f"no run has the state {state!r}", f"use {', '.join(STATES)}")
     config = load_config(directory)
     sink = Sink(config.sink, ConnectionRetries(retries=0, timeout=TIMEOUT_S))
     with connect_sink(sink, f"etl-cli {config.name} history", attempts=1) as connection:

@@ -163,6 +163,18 @@ def params_of_runs(config: Config, request: Request) -> list[dict[str, Any]]:
     return [{**given, **entry.params} for entry in entries] or [given]
 
 
+def strange_params(config: Config, declared: Declared, request: Request) -> list[str]:
+    """A note for each parameter that was given and that nothing names: a typing error, as a rule."""
+    known = {name for one in params_of_runs(config, Request()) for name in one}
+    known |= {name for step in declared.all_steps() for name in step.takes}
+    known |= {name for step in declared.steps for name in getattr(step.model, "model_fields", ())}
+    return [
+        f"parameter {name}: no step takes it, and config.yaml does not name it"
+        for name in request.params
+        if name not in known
+    ]
+
+
 def changed_by(changes: Sequence[Change], table: TablePlan) -> TablePlan:
     """The table with the columns that come out of the changes; Arrow is imported only where there are some."""
     from etl_cli.runtime.program.shapes import changed

@@ -49,6 +49,10 @@ class Request:
 
     def of_program(self, declared: Declared) -> Request:
         """The same in steps, where tables of own sources, or members, are asked for. Raises UsageError."""
+        known = [step.name for step in declared.all_steps()]
+        unknown = [name for name in self.steps if name not in known]
+        if unknown:
+            raise UsageError(f"no step is named {', '.join(unknown)}", f"the steps are {', '.join(known)}")
         named = [table for table in self.tables if table in declared.sources]
         rest = [table for table in self.tables if table not in named]
         steps = list(self.steps)
@@ -83,6 +87,8 @@ class Request:
         if not self.shards:
             return config
         known = {shard.name: shard for shard in config.source.shards}
+        if not known:
+            raise UsageError("--shard: the pipeline reads no shards", "--member names members of own sources")
         unknown = [name for name in self.shards if name not in known]
         if unknown:
             raise UsageError(f"no shard is named {', '.join(unknown)}", f"the shards are {', '.join(known)}")

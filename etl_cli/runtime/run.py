@@ -21,7 +21,7 @@ from etl_cli.runtime.ledger.rescue import claim, rescue
 from etl_cli.runtime.ledger.watermarks import read_watermarks
 from etl_cli.runtime.outcome import Outcome, RunFailedError
 from etl_cli.runtime.own.step import Extracting
-from etl_cli.runtime.planning import declared_of, resolve_or_refuse, sink_of
+from etl_cli.runtime.planning import declared_of, resolve_or_refuse, sink_of, strange_params
 from etl_cli.runtime.program.declared import Step
 from etl_cli.runtime.program.hooks import BATCH_HOOKS, Hooks
 from etl_cli.runtime.program.runner import Heard, Runner, StepRunner
@@ -71,6 +71,9 @@ def run_pipeline(config: Config, progress: Progress, request: Request = EVERYTHI
         beat = partial(connect_sink, sink_of(config), f"etl-cli {config.name} run {begun.run_id}", attempts=1)
         alive.enter_context(Heartbeat(beat, begun.run_id))
         progress.run_id = begun.run_id
+        for note in [*strange_params(config, declared_of(config), request), *((begun.note and [begun.note]) or [])]:
+            progress.tell(note)
+            resolved.notes.append(note)
         if begun.how != "resume":
             resolved.notes.extend(f"run {number} had ended without a word" for number in rescued)
         declared = declared_of(config)

@@ -88,10 +88,20 @@ def _chosen_of_source(config: Config, source: Source, members: Sequence[str]) ->
     known = [mark.id for mark in watermarks(config) if mark.id.source_table == source.name]
     if source.fan_out is None:
         return [WatermarkId(config.name, source.name, ALONE)]
+    unknown = [name for name in members if name not in _members_declared(source, members)]
+    if unknown:
+        raise UsageError(f"{source.name} has no member {', '.join(unknown)}", "see `fan_out` in etl.py")
     chosen = [WatermarkId(config.name, source.name, name) for name in members] or known
     if not chosen:
         raise UsageError(f"no member of {source.name} has a watermark yet", "name one: --shard MEMBER")
     return chosen
+
+
+def _members_declared(source: Source, otherwise: Sequence[str]) -> Sequence[str]:
+    """The members, where etl.py lists them; what a step or a function gives is known in a run alone."""
+    if isinstance(source.fan_out, str) or callable(source.fan_out):
+        return otherwise
+    return list(source.members({}, lambda function: {}))
 
 
 def _folded(table: str) -> tuple[str, ...]:
@@ -109,6 +119,8 @@ def forget(config: Config, marks: Sequence[Watermark]) -> None:
 
 def _plan_of(config: Config, connection: SinkConnection, table: str) -> TablePlan:
     """The table's plan, whatever else may forbid a run. Raises EtlError where there is none."""
+    if not config.tables:
+        raise PlanError(f"{table} is none of the pipeline's tables and own sources", "see `etl-cli plan NAME`")
     catalogues, errors = read_catalogues(shards_of(config))
     if errors:
         raise errors[0]

@@ -10,6 +10,10 @@ import typer
 from etl_cli.runtime.command_line import AsJson, Debug, Name, Yes, bound, confirm, console, pipeline_at, print_json
 from etl_cli.runtime.names import placed
 
+Shards = Annotated[
+    list[str] | None, typer.Option("--shard", "--member", help="Only this shard, or this member; may be repeated.")
+]
+
 
 def state_commands(directory: Path | None = None) -> typer.Typer:
     """The commands show, set and reset, for the pipeline in `directory` or for one named on the command line."""
@@ -31,7 +35,7 @@ def set_(
     name: Name,
     value: Annotated[str, typer.Option(help="The cursor's value, as the source writes it.")],
     table: Annotated[str, typer.Option(help="The source table.")],
-    shard: Annotated[list[str] | None, typer.Option(help="Only this shard; may be repeated.")] = None,
+    shard: Shards = None,
     yes: Yes = False,
     debug: Debug = False,
 ) -> None:
@@ -43,7 +47,7 @@ def set_(
 def reset(
     name: Name,
     table: Annotated[str | None, typer.Option(help="Only this source table.")] = None,
-    shard: Annotated[list[str] | None, typer.Option(help="Only this shard; may be repeated.")] = None,
+    shard: Shards = None,
     yes: Yes = False,
     debug: Debug = False,
 ) -> None:

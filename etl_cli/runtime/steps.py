@@ -41,6 +41,7 @@ class Steps:
         self._connection = connection
         self._progress = context.progress
         self._run_id = context.facts.run_id
+        self._config_text = config.text
         self._params = {**config.params, **context.ledger.params_of(self._run_id)}
         self._hooks = context.hooks
         self._runner = runner
@@ -114,6 +115,7 @@ class Steps:
             task = {
                 "step": name,
                 "run_id": self._run_id,
+                "config": self._config_text,
                 "params": dict(self._params),
                 "results": {other: self._results.get(other) for other in self._steps if other in self._results},
             }

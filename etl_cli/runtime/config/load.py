@@ -44,7 +44,7 @@ def load_config(directory: Path, environment: Mapping[str, str] | None = None, *
     if problems:
         raise _error(path, [*problems, *_no_env(directory)])
     try:
-        return Config.model_validate(filled).read_from(directory)
+        return Config.model_validate(filled).read_from(directory, text)
     except ValidationError as error:
         raise _error(path, _described(error.errors(), lines)) from None
 

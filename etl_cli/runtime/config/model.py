@@ -295,6 +295,7 @@ class Config(_Section):
     health: Health = Health()
     logging: Logging = Logging()
     _directory: Path | None = PrivateAttr(default=None)
+    _text: str | None = PrivateAttr(default=None)
 
     @property
     def directory(self) -> Path | None:
@@ -306,9 +307,14 @@ class Config(_Section):
         """Whether there is a Postgres, and with it a ledger."""
         return bool(self.sink.database)
 
-    def read_from(self, directory: Path) -> Config:
+    @property
+    def text(self) -> str | None:
+        """What config.yaml held when it was read: other processes of the run go by the same."""
+        return self._text
+
+    def read_from(self, directory: Path, text: str) -> Config:
         """The same, which remembers where it was read from."""
-        self._directory = directory
+        self._directory, self._text = directory, text
         return self
 
     @model_validator(mode="before")

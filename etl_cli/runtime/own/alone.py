@@ -34,6 +34,8 @@ WITHOUT_LEDGER = "no sink is configured: this run has no ledger, so nothing of i
 
 def run_alone(config: Config, declared: Declared, progress: Progress, request: Request) -> Outcome:
     """Run every step, one after the other. Raises RunFailedError, and ConfigError for what needs a sink."""
+    if not declared.steps:
+        raise ConfigError("nothing is declared: no step and no source", "declare some before the run")
     problems = declared.problems([], [{**config.params, **request.params}]) + list(_wanting_a_sink(declared))
     if problems:
         raise ConfigError("; ".join(problems))

@@ -31,12 +31,16 @@ class ExtractJob:
     names: str
     """`fold` or `keep`."""
     pipeline: str
+    config: str | None = None
+    """The content of config.yaml that the run goes by, whatever the file holds by now."""
     attempt: int = 1
     member: Any = None
     params: Mapping[str, Any] = field(default_factory=dict)
     results: Mapping[str, Any] = field(default_factory=dict)
     watermark: str | None = None
     """Where earlier runs have come to, as the ledger keeps it; None = read everything."""
+    mark: str | None = None
+    """The same where the function is not given it, since everything is read: it never moves back."""
     move: WatermarkMove | None = None
     """The watermark that each chunk moves, where rows that come twice would be there twice."""
     shadow: Shadow | None = None

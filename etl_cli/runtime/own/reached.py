@@ -63,7 +63,7 @@ class PlaceReached:
         """Where this run has come to, for the watermark; () = nowhere."""
         if self._cursor is None:
             return (json.dumps(self.position),) if self.position is not None else ()
-        known = [value for value in (self._highest, self.watermark) if value is not None]
+        known = [value for value in (self._highest, self._value(self._job.mark)) if value is not None]
         return (_text(max(known)),) if known else ()
 
     def settled(self, connection: SinkConnection, last_key: str | None) -> None:

@@ -93,7 +93,7 @@ def _sink_errors(job: ExtractJob) -> Iterator[None]:
 class _Member:
     def __init__(self, job: ExtractJob, watcher: Watcher, connection: SinkConnection) -> None:
         declared = declared_in(job.directory)
-        config = load_config(job.directory)
+        config = load_config(job.directory, text=job.config)
         self._job = job
         self._label = job.task.label
         self._watcher = watcher

@@ -37,7 +37,7 @@ def run_step(directory: Path, task: Mapping[str, Any]) -> int:
 
     secrets: set[str] = set()
     try:
-        config = load_config(directory)
+        config = load_config(directory, text=task.get("config"))
         secrets = secrets_in(config)
         step = next(s for s in declared_in(directory).all_steps() if s.name == task["step"])
         run = Run(

@@ -254,7 +254,8 @@ def _built(label: str, schema: pa.Schema, rows: Sequence[Row], origin: Sequence[
             arrays.append(pa.array(values, field.type))
         except (pa.ArrowInvalid, pa.ArrowTypeError, OverflowError, TypeError, ValueError) as error:
             place = next((n for n, value in enumerate(values) if not _fits(value, field.type)), 0)
-            reason = f"{label}: column {field.name}: {_told(error)}"
+            shown = repr(values[place])[:80] if values else "nothing"
+            reason = f"{label}: column {field.name} ({field.type}) cannot hold {shown}: {_told(error)}"
             raise StepError(reason, row=origin[place] if origin else None, reason=reason) from error
     return pa.RecordBatch.from_arrays(arrays, schema=schema)
 

@@ -156,7 +156,7 @@ class Declared:
         try:
             graph = self.graph()
         except ConfigError as error:
-            return [str(error)]
+            return [str(error), *self.unknown_tables(sources), *self._unknown_members()]
         takes = {step.name: [n for n in step.takes if n not in step.optional] for step in self.all_steps()}
         names = [node.name for node in graph.nodes]
         given = {name for one in params for name in one}

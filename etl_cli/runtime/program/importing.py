@@ -51,7 +51,7 @@ def _declared(directory: Path, changed_at: int) -> Declared:
         place = next((f for f in reversed(traceback.extract_tb(error.__traceback__)) if f.filename == str(file)), None)
         line = f", line {place.lineno}" if place else ""
         told = " ".join(f"{type(error).__name__}: {error}".split())
-        raise ConfigError(f"{file}{line}: {told}", "correct it; python etl.py check tells whether it loads") from error
+        raise ConfigError(f"{file}{line}: {told}", "correct it, and check again") from error
     finally:
         sys.path.remove(str(directory))
     found = [value for value in vars(module).values() if isinstance(value, Pipeline)]

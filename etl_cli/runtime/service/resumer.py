@@ -8,6 +8,7 @@ from collections.abc import Callable
 from etl_cli.runtime.ledger.heartbeat import running
 from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.ledger.rescue import rescue
+from etl_cli.runtime.ledger.services import is_only_service
 from etl_cli.runtime.request import Request
 from etl_cli.runtime.service.clock import Clock
 from etl_cli.runtime.service.link import Link
@@ -41,6 +42,7 @@ class Resumer:
         self._timers = timers
         self._queue = queue
         self._is_free = is_free
+        self._is_second = False
 
     def resume(self) -> None:
         """Queue what this service had taken before it ended, else the newest run, where it was a whole one.
@@ -49,6 +51,13 @@ class Resumer:
         """
         if not self._is_free():
             return
+        if self._link.ask(lambda c: is_only_service(c, self._taken.config.name)) is False:
+            if not self._is_second:
+                self._log.warning("another service of this pipeline is up on this host: stop one of them")
+            self._is_second = True
+            self._timers.after(LINGER_LOOK_S, "resume", self.resume)
+            return
+        self._is_second = False
         if self._link.ask(self._own_run_is_active):
             self._timers.after(LINGER_LOOK_S, "resume", self.resume)
             return

@@ -10,7 +10,10 @@ from collections.abc import Callable
 
 import pytest
 
+from etl_cli.runtime.config import load_config
 from etl_cli.runtime.errors import EtlError
+from etl_cli.runtime.progress import Progress
+from etl_cli.runtime.run import run_pipeline
 from tests.support.copying import rows_of
 from tests.support.database import SinkDatabase
 from tests.support.pipeline import PipelineDirectory
@@ -437,3 +440,36 @@ def test_a_new_run_after_a_failed_one_appends_no_row_twice(cursor: bool, own: Ow
     refused = directory.cli("run", "--full")
     assert refused.code == 1
     assert "--full in mode append needs a key" in refused.err
+
+
+def test_a_run_goes_by_the_configuration_that_it_began_with(own: Own, sink: SinkDatabase) -> None:
+    """A service keeps the old config.yaml while the file holds a wrong one: workers and steps do as well."""
+    directory = own(
+        """
+        @pipeline.extract("t", key="id")
+        def t(run):
+            yield {"id": run.sink.execute("SELECT 1")[0][0]}
+
+        @pipeline.step
+        def after(run, t):
+            return run.sink.execute("SELECT count(*) FROM t")[0][0]
+        """
+    )
+    config = load_config(directory.path)
+    (directory.path / "config.yaml").write_text("schedule: '@evry'\n")
+    assert run_pipeline(config, Progress()).state == "succeeded"
+    assert rows_of(sink, "SELECT result FROM etl.steps WHERE step = 'after'") == [(1,)]
+
+
+def test_a_full_read_moves_no_watermark_back(own: Own, sink: SinkDatabase) -> None:
+    directory = own(
+        """
+        @pipeline.extract("t", key="id", cursor="at")
+        def t():
+            yield {"id": 1, "at": (HERE / "at").read_text()}
+        """
+    )
+    for at, options in (("2026-03-01", ()), ("2026-01-06", ("--full",))):
+        (directory.path / "at").write_text(at)
+        assert directory.cli("run", *options).code == 0
+    assert rows_of(sink, "SELECT value FROM etl.watermarks") == [("2026-03-01",)]

@@ -107,6 +107,23 @@ def test_what_was_taken_and_never_begun_runs_after_the_start(
     assert runs(sink) == [("succeeded", "slot"), ("succeeded", "request")]
 
 
+def test_a_second_service_of_a_host_takes_nothing_over(shards: Shards, sink: SinkDatabase, pipeline: Make) -> None:
+    shards.execute(*ORDERS)
+    directory = pipeline({"source": "dbo.orders"}, schedule=None)
+    with serving(directory) as first:
+        until(lambda: rows_of(sink, "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND classid = 6648946"))
+        with sink.open() as connection:
+            taken = (
+                "INSERT INTO etl.requests (pipeline, verb, requested_by, taken_at, host) VALUES (%s, %s, %s, now(), %s)"
+            )
+            connection.execute(taken, ["test", "run", "somebody", socket.gethostname()])
+        with serving(directory) as second:
+            second.said("another service of this pipeline is up on this host")
+            assert rows_of(sink, "SELECT answer FROM etl.requests") == [(None,)]
+            assert runs(sink) == []
+        assert first.returncode is None
+
+
 def test_what_ended_unrecorded_is_recorded_and_not_run_again(
     shards: Shards, sink: SinkDatabase, pipeline: Make
 ) -> None:
