@@ -6,18 +6,20 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from etl_cli.runtime.alerts import Delivery
-from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.display.figures import count, duration, megabytes
-from etl_cli.runtime.ledger.history import RunDetail, RunRow
-from etl_cli.systemd.journal import Entry
-from etl_cli.systemd.overview import Detail, Overview
+
+if TYPE_CHECKING:
+    from etl_cli.runtime.alerts import Delivery
+    from etl_cli.runtime.config.model import Config
+    from etl_cli.runtime.ledger.history import RunDetail, RunRow
+    from etl_cli.systemd.journal import Entry
+    from etl_cli.systemd.overview import Detail, Overview
 
 _COLOURS = {
     "running": "green",
