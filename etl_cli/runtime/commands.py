@@ -166,7 +166,5 @@ def _run(directory: Path, request: Request, as_json: bool) -> None:
         print_json(data_of(outcome))
     else:
         print_summary(terminal, outcome)
-    if error is not None and not request.is_partial and not as_json and outcome.run_id is not None:
-        print(f"`{PROGRAM[0]} run {directory.name} --resume` goes on with run {outcome.run_id}", file=sys.stderr)
     if error is not None:
         raise error
