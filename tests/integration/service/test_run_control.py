@@ -267,7 +267,7 @@ def test_retry_rerun_show_and_wait(shards: Shards, sink: SinkDatabase, pipeline:
         assert manage("retry", directory, "3", "--wait").code == 1
         assert said(sink)[3:] == ["first", "second", "second"], "a retry keeps what has succeeded"
         assert manage("retry", directory, "1").code == 2
-        assert manage("rerun", directory, "99", "--from", "second", "--wait").code == 1
+        assert manage("rerun", directory, "99", "--from", "second", "--wait").code == 2
         assert manage("run", directory, "--step", "first", "--wait").code == 0
         assert said(sink)[6:] == ["first"]
         assert manage("wait", directory, "1").out == "run 1 succeeded\n"
