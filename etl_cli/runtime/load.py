@@ -12,8 +12,8 @@ import pyarrow as pa
 from psycopg import sql
 
 from etl_cli.runtime.checksums import Sums, as_sums, can_be_summed, select_sink
-from etl_cli.runtime.errors import DataError, SinkError
-from etl_cli.runtime.ledger.chunks import ChunkId, ChunkTakenError, Held, SupersededError, begin_chunk, complete_chunk
+from etl_cli.runtime.errors import DataError
+from etl_cli.runtime.ledger.chunks import ChunkId, Held, begin_chunk, complete_chunk
 from etl_cli.runtime.ledger.rejects import Reject, record_rejects
 from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.plan import TablePlan
@@ -237,16 +237,6 @@ class ChunkLoader:
                 # a row that the target refuses is the source's fault, and no better next time
                 raise DataError(told.message, told.remedy) from error
             raise told from error
-
-
-def is_transient(error: SinkError) -> bool:
-    """Whether another try of the chunk may succeed: a lost connection, a lock, a deadlock, a server going down."""
-    if isinstance(error, SupersededError):
-        return False
-    if isinstance(error, ChunkTakenError):
-        return True  # the answer to its commit was lost: another try goes on after it
-    state = error.sqlstate
-    return state is None or state.startswith(("08", "40", "53", "55", "57", "58"))
 
 
 @contextmanager

@@ -25,8 +25,8 @@ from etl_cli.runtime.extract import BatchReader, Cursor, open_cursor
 from etl_cli.runtime.job import CancelledError, Job, Result, Watcher
 from etl_cli.runtime.kept import Connections
 from etl_cli.runtime.ledger.chunks import ChunkId, Committed, Held, committed
+from etl_cli.runtime.ledger.chunks import is_transient as is_transient_in_sink
 from etl_cli.runtime.load import ChunkLoader
-from etl_cli.runtime.load import is_transient as is_transient_in_sink
 from etl_cli.runtime.own.writers import Writers
 from etl_cli.runtime.patience import patience
 from etl_cli.runtime.program.hooks import BATCH_HOOKS, Hook, Hooks

@@ -68,6 +68,16 @@ class SupersededError(SinkError):
     """The attempt was taken for dead, or a later one has begun; this one must not commit any more."""
 
 
+def is_transient(error: SinkError) -> bool:
+    """Whether another try of the chunk may succeed: a lost connection, a lock, a deadlock, a server going down."""
+    if isinstance(error, SupersededError):
+        return False
+    if isinstance(error, ChunkTakenError):
+        return True  # the answer to its commit was lost: another try goes on after it
+    state = error.sqlstate
+    return state is None or state.startswith(("08", "40", "53", "55", "57", "58"))
+
+
 def begin_chunk(connection: SinkConnection, chunk: ChunkId, attempt: int) -> None:
     """Claim the chunk within the open transaction. Raises ChunkTakenError where it was committed before."""
     try:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import pyarrow as pa
 
-from etl_cli.runtime.errors import PlanError
+from etl_cli.runtime.errors import EtlError, PlanError, SourceError
+from etl_cli.runtime.program.arguments import arguments_of
+from etl_cli.runtime.program.json_values import refuse_what_json_cannot_hold
+from etl_cli.runtime.program.sources import Source
 
 _ROWS_A_BATCH = 10_000
 _SINGLE_ROWS_A_BATCH = 1_000
@@ -34,6 +37,36 @@ class Page:
     def size(self) -> int:
         """Its rows."""
         return len(self.rows) if isinstance(self.rows, list) else self.rows.num_rows
+
+
+def pages_of(source: Source, known: Mapping[str, Any], label: str, told: Callable[[Exception], str]) -> Iterator[Page]:
+    """Call the source's function with those of `known` that it takes, and take apart what it yields.
+
+    Raises SourceError where the function fails, by `told`, and PlanError for yields that are no rows or whose position
+    the ledger could not keep.
+    """
+    arguments = arguments_of(source.function, known, f"extract {source.name}")
+
+    def failed(error: Exception) -> SourceError:
+        return SourceError(f"{label}: read failed: {told(error)}")
+
+    try:
+        pages = iter(source.function(**arguments))
+    except Exception as error:
+        raise failed(error) from error
+    while True:
+        try:
+            item = next(pages)
+        except StopIteration:
+            return
+        except EtlError:
+            raise
+        except Exception as error:
+            raise failed(error) from error
+        page = page_of(label, item)
+        if page.has_position:
+            refuse_what_json_cannot_hold(page.position, f"{label}: its position is", "yield a number or a text")
+        yield page
 
 
 def page_of(label: str, item: Any) -> Page:

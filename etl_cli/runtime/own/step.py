@@ -6,23 +6,24 @@ A member that fails is tried again from its last recorded position; the others g
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
 import psycopg
 
-from etl_cli.runtime.errors import EtlError, PlanError, SinkError, SourceError, UsageError
+from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.events import Done, Event, Failed, Retried
-from etl_cli.runtime.job import Result, WatermarkMove
-from etl_cli.runtime.ledger.chunks import ChunkTakenError, SupersededError, committed, refuse_superseded
+from etl_cli.runtime.job import Result
+from etl_cli.runtime.ledger.chunks import refuse_superseded
 from etl_cli.runtime.ledger.ledger import Ledger, NewTask, TaskEnd, TaskId, record_applied
-from etl_cli.runtime.ledger.watermarks import WatermarkId, move_watermark
 from etl_cli.runtime.outcome import TableOutcome
 from etl_cli.runtime.own.job import ExtractJob
+from etl_cli.runtime.own.marks import OwnMarks
+from etl_cli.runtime.own.members import members_of
+from etl_cli.runtime.own.tries import Tries
 from etl_cli.runtime.own.visible import publish_shadow, shadow_for
 from etl_cli.runtime.planning import sink_of
-from etl_cli.runtime.program.arguments import arguments_of
 from etl_cli.runtime.program.importing import told_of
 from etl_cli.runtime.program.runner import StepEnd
 from etl_cli.runtime.program.sources import Source
@@ -34,8 +35,6 @@ from etl_cli.runtime.sink.publish import Published
 from etl_cli.runtime.sink.shadow import Shadow, drop_shadow
 from etl_cli.runtime.workers import Pool
 
-T = TypeVar("T")
-
 _GRACE_S = 2.0
 """How long a worker that was asked to stop may finish its batch: an API's answer may be long in coming."""
 
@@ -44,14 +43,6 @@ _BEGAN_AT = "watermark"
 
 _FIRST_NUMBER = 10_000
 """Of own sources in the names of their shadows, above those of all tables."""
-
-
-@dataclass
-class _Tries:
-    """Of one member: those in a row that have recorded nothing."""
-
-    failures: int = 0
-    chunks: int = 0
 
 
 class Extracting:
@@ -64,7 +55,8 @@ class Extracting:
         self._pool = Pool(source.at_once, 1, _GRACE_S)
         self._late = False
         self._stopped = threading.Event()
-        self._tries: dict[TaskId, _Tries] = {}
+        self._tries = Tries(source.retries, self._stopped, lambda text: context.progress.tell(text, source.name))
+        self._marks = OwnMarks(context, source)
         self._results: dict[str, Result] = {}
         self._recorder: Recorder
         self._shadow: Shadow | None = None
@@ -113,7 +105,7 @@ class Extracting:
 
     def _run(self, task: Mapping[str, Any]) -> StepEnd:
         config, facts, source = self._context.config, self._context.facts, self._source
-        members = self._patiently(lambda: self._members(task), f"{source.name}: fan_out")
+        members = self._tries.patiently(lambda: self._members(task), f"{source.name}: fan_out")
         if members is None:
             return self._stopped_end()
         with connect_sink(sink_of(config), f"{facts.application} step {source.name}") as connection:
@@ -128,27 +120,11 @@ class Extracting:
             if errors:
                 return StepEnd("failed", error=self._told_of_all(errors, len(members)))
             if source.is_shadowed and source.to_sink:
-                is_done = self._patiently(lambda: self._publish(members), f"making {source.name} visible")
+                is_done = self._tries.patiently(lambda: self._publish(members), f"making {source.name} visible")
                 if not is_done:
                     return self._stopped_end()
             moved = self._moved()
             return StepEnd("succeeded", result={"rows": moved.rows_loaded, "members": len(members)})
-
-    def _patiently(self, work: Callable[[], T], doing: str) -> T | None:
-        """What `work` gives, tried again where it failed for what may pass; None where it was stopped meanwhile."""
-        failures = 0
-        while not self._stopped.is_set():
-            try:
-                return work()
-            except (SourceError, SinkError, psycopg.Error) as error:
-                told = translate(error, doing) if isinstance(error, psycopg.Error) else error
-                failures += 1
-                delay = self._source.retries.delay_after(failures)
-                if delay is None or not _may_pass(told):
-                    raise told from error
-                self._context.progress.tell(f"{told}; another try in {delay:.1f} s", self._source.name)
-                self._stopped.wait(delay)
-        return None
 
     def _stopped_end(self) -> StepEnd:
         if not self._late:
@@ -156,33 +132,12 @@ class Extracting:
         return StepEnd("failed", error=self._told(f"took longer than its timeout ({self._timeout_s:.0f} s)"))
 
     def _members(self, task: Mapping[str, Any]) -> dict[str, Any]:
-        source, wanted = self._source, self._context.request.members
+        wanted = self._context.request.members
+        return members_of(self._source, task["params"], task["results"], wanted, self._told_of)
 
-        def given(function: Callable[..., Any]) -> Mapping[str, Any]:
-            known = {**task["params"], **task["results"], "params": dict(task["params"])}
-            return arguments_of(function, known, f"fan_out of {source.name}")
-
-        try:
-            members = source.members(task["results"], given)
-        except EtlError:
-            raise
-        except Exception as error:
-            directory = self._context.config.directory
-            told = told_of(error, directory) if directory is not None else str(error)
-            raise SourceError(self._told(f"fan_out failed: {told}")) from error
-        if not wanted or source.fan_out is None:
-            return members
-        unknown = [name for name in wanted if name not in members]
-        if unknown:
-            raise UsageError(
-                f"{source.name} has no member {', '.join(unknown)}", f"its members are {', '.join(members) or 'none'}"
-            )
-        if source.is_shadowed and source.member_column is None:
-            raise UsageError(
-                f"{source.name} is read as a whole (mode {source.mode}): one member alone would take the others' place",
-                "declare member_column, or run all of them",
-            )
-        return {name: value for name, value in members.items() if name in wanted}
+    def _told_of(self, error: Exception) -> str:
+        directory = self._context.config.directory
+        return told_of(error, directory) if directory is not None else str(error)
 
     def _jobs(
         self, connection: SinkConnection, ledger: Ledger, members: Mapping[str, Any], task: Mapping[str, Any]
@@ -198,7 +153,7 @@ class Extracting:
         target = ".".join(source.target_name(config.sink.schema_))
         named = f"{self._shadow.schema}.{self._shadow.name}" if self._shadow else None
         ids = {name: TaskId(facts.run_id, source.name, name) for name in members}
-        marks = {name: self._watermark(name) for name in members if name not in past}
+        marks = {name: self._marks.given(name) for name in members if name not in past}
         ledger.add_tasks([NewTask(ids[n], target, source.mode, {_BEGAN_AT: mark}, named) for n, mark in marks.items()])
         # a resumption begins with the watermark that its run began with, however far the run has moved it since
         marks |= {name: (past[name].windows or {}).get(_BEGAN_AT) for name in members if name in past}
@@ -226,45 +181,19 @@ class Extracting:
                     params=task["params"],
                     results=task["results"],
                     watermark=marks[name],
-                    mark=there.value if (there := context.marks.get((source.name, name))) is not None else None,
-                    move=self._move_by_chunk(ids[name]),
+                    mark=there.value if (there := self._marks.known(name)) is not None else None,
+                    move=self._marks.moved_by_chunk(name),
                     shadow=self._shadow,
                     members_share_keys=source.members_share_keys,
                 )
             )
         return jobs
 
-    def _watermark(self, member: str) -> str | None:
-        """Where earlier runs have come to; nothing where everything is read. Raises PlanError for a strange one."""
-        source = self._source
-        mark = self._context.marks.get((source.name, member))
-        if self._context.request.full and source.moves_by_chunk:
-            raise PlanError(
-                f"{source.name}: --full in mode append needs a key, or rows would come twice", "declare one"
-            )
-        if mark is None or source.is_shadowed or self._context.request.full:
-            return None
-        if mark.scope != source.scope(self._context.config.sink.schema_):
-            raise PlanError(
-                f"{TaskId(0, source.name, member).label}: its watermark is one of another target, key or cursor",
-                "`etl-cli state reset NAME` reads everything again",
-            )
-        return mark.value
-
-    def _move_by_chunk(self, task: TaskId) -> WatermarkMove | None:
-        source, config = self._source, self._context.config
-        if not source.moves_by_chunk:
-            return None
-        mark = self._context.marks.get((source.name, task.shard))
-        id_ = WatermarkId(config.name, source.name, task.shard)
-        before = mark.position if mark is not None else None
-        return WatermarkMove(id_, source.cursor or "", source.scope(config.sink.schema_), before)
-
     # events
 
     def _hear(self, connection: SinkConnection, event: Event) -> None:
         if isinstance(event, Failed) and not event.cancelled:
-            delay = self._delay(connection, event)
+            delay = self._tries.delay(connection, event)
             if delay is not None and isinstance(event.job, ExtractJob):
                 self._recorder.tell(Retried(event.job, event.error, delay))
                 self._pool.again(event.job, delay)
@@ -273,46 +202,17 @@ class Extracting:
         if isinstance(event, Done):
             self._ended(connection, event)
 
-    def _delay(self, connection: SinkConnection, event: Failed) -> float | None:
-        """Seconds until another try; None where none would help, or enough in a row have recorded nothing."""
-        error = event.error
-        if isinstance(error, SupersededError) or not isinstance(error, SourceError | SinkError):
-            return None
-        tries = self._tries.setdefault(event.job.task, _Tries())
-        chunks = committed(connection, event.job.task, event.job.stream).chunks
-        if chunks > tries.chunks or isinstance(error, ChunkTakenError):
-            tries.failures, tries.chunks = 0, chunks
-        tries.failures += 1
-        return self._source.retries.delay_after(tries.failures)
-
     def _ended(self, connection: SinkConnection, event: Done) -> None:
         task, result = event.job.task, event.result
         self._results[task.shard] = result
         visible = not self._source.is_shadowed or not self._source.to_sink
         with connection.transaction():
             refuse_superseded(connection, task.run_id, self._context.facts.attempt)
-            if not self._source.is_shadowed and not self._source.moves_by_chunk and result.last_position:
-                self._move_watermark(connection, task, result.last_position)
+            self._marks.move(connection, task, result.last_position)
             end = TaskEnd(result.moved, None, "", [*result.notes, *result.moved.notes])
             self._recorder.task_ended(task, end, visible=visible)
         named = f"{task.shard}: " if task.shard else ""
         self._notes += [f"{named}{note}" for note in end.notes]
-
-    def _move_watermark(self, connection: SinkConnection, task: TaskId, reached: tuple[str, ...]) -> None:
-        source, config = self._source, self._context.config
-        mark = self._context.marks.get((source.name, task.shard))
-        before = mark.position if mark is not None else None
-        if reached == before:
-            return
-        move_watermark(
-            connection,
-            WatermarkId(config.name, source.name, task.shard),
-            source.cursor or "",
-            reached,
-            scope=source.scope(config.sink.schema_),
-            before=before,
-            run_id=task.run_id,
-        )
 
     # the end
 
@@ -364,12 +264,3 @@ class Extracting:
             return str(errors[0])
         lines = "\n".join(f"  {error}" for error in errors)
         return f"{self._told(f'failed for {len(errors)} of {members} members')}\n{lines}"
-
-
-def _may_pass(error: EtlError) -> bool:
-    """Whether another try may do: of the sink a lost connection, a lock, a conflict, a server that is full or going."""
-    if not isinstance(error, SinkError):
-        return True
-    if isinstance(error, SupersededError):
-        return False
-    return error.sqlstate is None or error.sqlstate.startswith(("08", "40", "53", "55", "57", "58"))

@@ -16,7 +16,7 @@ import psycopg
 import pyarrow as pa
 
 from etl_cli.runtime.config import load_config
-from etl_cli.runtime.errors import DataError, EtlError, PlanError, SinkError, SourceError
+from etl_cli.runtime.errors import DataError, SinkError
 from etl_cli.runtime.job import CancelledError, Result, Watcher
 from etl_cli.runtime.kept import Connections
 from etl_cli.runtime.ledger.chunks import ChunkId, Held, committed, forget_chunks
@@ -26,12 +26,11 @@ from etl_cli.runtime.names import fold, quote_sink, quote_text
 from etl_cli.runtime.own.columns import Columns, types_of_model
 from etl_cli.runtime.own.fitting import Fitting
 from etl_cli.runtime.own.job import ExtractJob
-from etl_cli.runtime.own.pages import Gathering, Page, Rows, page_of
+from etl_cli.runtime.own.pages import Gathering, Page, Rows, pages_of
 from etl_cli.runtime.own.place import prepare_place, types_there
 from etl_cli.runtime.own.plan import member_column_of, plan_of
 from etl_cli.runtime.own.reached import PlaceReached
 from etl_cli.runtime.own.writers import Writers
-from etl_cli.runtime.program.arguments import arguments_of
 from etl_cli.runtime.program.context import Run
 from etl_cli.runtime.program.hooks import BATCH_HOOKS, Hook, Hooks
 from etl_cli.runtime.program.importing import declared_in, told_of
@@ -172,44 +171,27 @@ class _Member:
         self._number, self._held = 0, Held()
 
     def _pages(self) -> Iterator[Page]:
-        with self._clock.reading():
-            pages = self._called()
+        job = self._job
+        known = {
+            **job.params,
+            **job.results,
+            "run": self._run,
+            "params": dict(job.params),
+            "watermark": self._place.watermark,
+            "position": self._place.position,
+            "member": job.member,
+        }
+        pages = pages_of(
+            self._source, known, self._label, lambda error: redact(told_of(error, job.directory), self._secrets)
+        )
         while True:
             if self._watcher.is_cancelled():
                 raise CancelledError(f"{self._label} was cancelled")
             with self._clock.reading():
-                try:
-                    item = next(pages)
-                except StopIteration:
-                    return
-                except EtlError:
-                    raise
-                except Exception as error:
-                    raise self._read_failed(error) from error
-            page = page_of(self._label, item)
-            if page.has_position:
-                _refuse_what_json_cannot_hold(self._label, page.position)
+                page = next(pages, None)
+            if page is None:
+                return
             yield page
-
-    def _called(self) -> Iterator[Any]:
-        given = {
-            **self._job.params,
-            **self._job.results,
-            "run": self._run,
-            "params": dict(self._job.params),
-            "watermark": self._place.watermark,
-            "position": self._place.position,
-            "member": self._job.member,
-        }
-        arguments = arguments_of(self._source.function, given, f"extract {self._source.name}")
-        try:
-            return iter(self._source.function(**arguments))
-        except Exception as error:
-            raise self._read_failed(error) from error
-
-    def _read_failed(self, error: Exception) -> SourceError:
-        told = redact(told_of(error, self._job.directory), self._secrets)
-        return SourceError(f"{self._label}: read failed: {told}", shard=self._job.task.shard)
 
     def _tell(self, told: Mapping[str, Any]) -> None:
         if "said" in told:
@@ -315,11 +297,3 @@ class _Member:
     def _heard(self, name: Hook, rows: int, size: int | None = None) -> None:
         if self._hooks is not None:
             self._hooks.call(name, table=self._source.name, shard=self._job.task.shard, rows=rows, bytes=size)
-
-
-def _refuse_what_json_cannot_hold(label: str, position: Any) -> None:
-    try:
-        json.dumps(position)
-    except (TypeError, ValueError) as error:
-        wrong = f"{label}: its position is nothing that JSON holds: {error}"
-        raise PlanError(wrong, "yield a number or a text") from None

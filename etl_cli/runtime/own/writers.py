@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict
 
 import pyarrow as pa
 
-from etl_cli.runtime.errors import ConfigError, EtlError, SinkError
+from etl_cli.runtime.errors import EtlError, SinkError
 from etl_cli.runtime.ledger.ledger import TaskId
+from etl_cli.runtime.program.json_values import refuse_what_json_cannot_hold
 from etl_cli.runtime.program.sources import Writer
 from etl_cli.runtime.sink.destination import OPERATION
 
@@ -42,7 +42,7 @@ class Writers:
         self._reached = dict(written)
 
     def write(self, batch: pa.RecordBatch) -> dict[str, Reached]:
-        """Give a batch to each of them; how far each has come. Raises SinkError, ConfigError."""
+        """Give a batch to each of them; how far each has come. Raises SinkError, PlanError."""
         if self._writers and self._columns is not None:
             told = [OPERATION] if OPERATION in batch.schema.names else []
             batch = batch.select([*self._columns, *told])
@@ -68,11 +68,6 @@ class Writers:
         except Exception as error:
             told = " ".join(f"{type(error).__name__}: {error}".split())
             raise SinkError(f'{self._task.label}: write failed: "{writer.name}": {told}') from error
-        try:
-            json.dumps(came)
-        except (TypeError, ValueError) as error:
-            raise ConfigError(
-                f'{self._task.label}: "{writer.name}" gives back what JSON cannot hold: {error}',
-                "return the place to go on from, e.g. a file's length, or nothing",
-            ) from None
+        told = f'{self._task.label}: "{writer.name}" gives back'
+        refuse_what_json_cannot_hold(came, told, "return the place to go on from, e.g. a file's length, or nothing")
         return Reached(run_id=before["run_id"], last=came)

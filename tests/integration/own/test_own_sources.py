@@ -350,7 +350,7 @@ WRONG = [
     ("def f():\n            return 5", "f does not yield anything"),
     ("def f():\n            yield 5", "t: it yields int, not rows"),
     ("def f():\n            yield [5]", "t: it yields int as a row"),
-    ("def f():\n            yield {'id': 1}, object()", "t: its position is nothing that JSON holds"),
+    ("def f():\n            yield {'id': 1}, object()", "t: its position is what JSON cannot hold"),
     ("def f():\n            yield {'x': 1}", "t: no row has id, of its key"),
     ("def f():\n            yield {'id': 1, 'x': 1}\n            yield [{'id': 2, 'x': 'a'}]", "column x (bigint)"),
     ("def f():\n            yield {'id': 1, 'x': object()}", "its type cannot be told"),
