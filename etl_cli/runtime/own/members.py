@@ -46,3 +46,11 @@ def members_of(
             "declare member_column, or run all of them",
         )
     return {name: value for name, value in members.items() if name in wanted}
+
+
+def failed_members(source: str, errors: Sequence[EtlError], members: int) -> EtlError:
+    """The errors of a source's members as one; each keeps its line."""
+    if len(errors) == 1:
+        return errors[0]
+    lines = "\n".join(f"  {error}" for error in errors)
+    return EtlError(f'step "{source}" failed for {len(errors)} of {members} members\n{lines}')

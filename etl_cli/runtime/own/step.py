@@ -20,7 +20,7 @@ from etl_cli.runtime.ledger.ledger import Ledger, NewTask, TaskEnd, TaskId, reco
 from etl_cli.runtime.outcome import TableOutcome
 from etl_cli.runtime.own.job import ExtractJob
 from etl_cli.runtime.own.marks import OwnMarks
-from etl_cli.runtime.own.members import members_of
+from etl_cli.runtime.own.members import failed_members, members_of
 from etl_cli.runtime.own.tries import Tries
 from etl_cli.runtime.own.visible import publish_shadow, shadow_for
 from etl_cli.runtime.planning import sink_of
@@ -118,7 +118,7 @@ class Extracting:
                 return self._stopped_end()
             errors = self._recorder.errors
             if errors:
-                return StepEnd("failed", error=self._told_of_all(errors, len(members)))
+                return StepEnd("failed", error=str(failed_members(source.name, errors, len(members))))
             if source.is_shadowed and source.to_sink:
                 is_done = self._tries.patiently(lambda: self._publish(members), f"making {source.name} visible")
                 if not is_done:
@@ -258,9 +258,3 @@ class Extracting:
 
     def _told(self, text: str) -> str:
         return f'step "{self._source.name}" {text}'
-
-    def _told_of_all(self, errors: list[EtlError], members: int) -> str:
-        if len(errors) == 1:
-            return str(errors[0])
-        lines = "\n".join(f"  {error}" for error in errors)
-        return f"{self._told(f'failed for {len(errors)} of {members} members')}\n{lines}"

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from etl_cli.runtime.errors import SinkError
-from etl_cli.runtime.ledger.chunks import ChunkTakenError, SupersededError
-from etl_cli.runtime.load import is_transient
+from etl_cli.runtime.ledger.chunks import ChunkTakenError, SupersededError, is_transient
 
 
 @pytest.mark.parametrize(
