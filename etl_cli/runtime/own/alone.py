@@ -16,8 +16,9 @@ from etl_cli.runtime.errors import ConfigError, DataError, EtlError, SinkError, 
 from etl_cli.runtime.ledger.ledger import RunTotals, TaskId
 from etl_cli.runtime.ledger.rejects import Reject
 from etl_cli.runtime.outcome import Outcome, RunFailedError, TableOutcome
-from etl_cli.runtime.own.columns import Columns, types_of_model
+from etl_cli.runtime.own.columns import Columns
 from etl_cli.runtime.own.fitting import Fitting
+from etl_cli.runtime.own.inference import types_of_model
 from etl_cli.runtime.own.members import failed_members, members_of
 from etl_cli.runtime.own.pages import Gathering, pages_of
 from etl_cli.runtime.own.plan import plan_of

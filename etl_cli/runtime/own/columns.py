@@ -6,22 +6,15 @@ a later value that does not fit is an error that names it, never another type.
 
 from __future__ import annotations
 
-import datetime as dt
-import json
-import math
-import re
-import types
-import typing
-import uuid
-from collections.abc import Callable, Mapping, Sequence
-from decimal import Decimal
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
 from etl_cli.runtime.errors import DataError, PlanError
+from etl_cli.runtime.own.inference import type_of_value
+from etl_cli.runtime.own.values import UNFIT, conversion_to, is_converted_by_value, why_not
 from etl_cli.runtime.program.shapes import sink_type_of
-from etl_cli.runtime.program.types import canonical_type
 from etl_cli.runtime.source.rows import arrow_type
 
 Row = Mapping[str, Any]
@@ -84,7 +77,7 @@ class Columns:
         kind = self.kind(name)
         if kind is not None:
             return kind
-        kinds = {_type_of_value(value) for value in there}
+        kinds = {type_of_value(value) for value in there}
         if "jsonb" in kinds and None not in kinds:
             kinds = {"jsonb"}  # it holds numbers and texts as well
         if kinds == {"bigint", "double precision"}:
@@ -99,13 +92,13 @@ class Columns:
 
     def _array(self, name: str, values: Sequence[Any]) -> pa.Array:
         kind = self.types[name]
-        convert = _CONVERSIONS.get(_family(kind))
+        convert = conversion_to(kind)
         try:
             made = [None if v is None else convert(v) for v in values] if convert else values
             return pa.array(made, arrow_type(kind))
-        except _UNFIT:
+        except UNFIT:
             for row, value in enumerate(values):
-                reason = _why_not(value, kind, convert)
+                reason = why_not(value, kind)
                 if reason is not None:
                     told = f"column {name} ({kind}) cannot hold {_shown(value)}: {reason}"
                     remedy = "correct the value, or declare the column: columns={...}"
@@ -138,7 +131,7 @@ class Columns:
         wanted = arrow_type(kind)
         if array.type == wanted:
             return array
-        if pa.types.is_nested(array.type) or _family(kind) in _FROM_ROWS:
+        if pa.types.is_nested(array.type) or is_converted_by_value(kind):
             return self._array(name, array.to_pylist())
         try:
             return array.cast(wanted)
@@ -158,175 +151,6 @@ class Columns:
         )
 
 
-def types_of_model(model: Any) -> dict[str, str]:
-    """The columns of a pydantic class, as far as its annotations tell their types."""
-    found = {}
-    for name, info in getattr(model, "model_fields", {}).items():
-        kind = _type_of_annotation(info.annotation, info.metadata)
-        if kind is not None:
-            found[name] = kind
-    return found
-
-
-def _type_of_annotation(annotation: Any, metadata: Sequence[Any]) -> str | None:
-    arguments = [one for one in typing.get_args(annotation) if one is not type(None)]
-    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
-        return _type_of_annotation(arguments[0], metadata) if len(arguments) == 1 else None
-    kind = typing.get_origin(annotation) or annotation
-    if kind is Decimal:
-        known = {name: value for one in metadata for name, value in vars(one).items() if value is not None}
-        if "max_digits" in known:
-            return canonical_type(f"numeric({known['max_digits']},{known.get('decimal_places', 0)})")
-        return None
-    if not isinstance(kind, type):
-        return None
-    if hasattr(kind, "model_fields"):
-        return "jsonb"
-    return _PYTHON_TYPES.get(kind)
-
-
-_PYTHON_TYPES: dict[type, str] = {
-    bool: "boolean",
-    int: "bigint",
-    float: "double precision",
-    str: "text",
-    bytes: "bytea",
-    dt.date: "date",
-    dt.time: "time(6) without time zone",
-    uuid.UUID: "uuid",
-    dict: "jsonb",
-    list: "jsonb",
-}
-
-
-def _type_of_value(value: Any) -> str | None:
-    if isinstance(value, dt.datetime):
-        return f"timestamp(6) {'with' if value.tzinfo else 'without'} time zone"
-    if isinstance(value, dict | list | tuple):
-        return "jsonb"
-    return _PYTHON_TYPES.get(type(value))
-
-
-def _instant(value: Any) -> dt.datetime:
-    """A time with its zone; text as in ISO 8601."""
-    found = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
-    if not isinstance(found, dt.datetime):
-        raise TypeError("not a datetime")
-    if found.tzinfo is None:
-        raise ValueError("it has no time zone")
-    return found
-
-
-def _wall_time(value: Any) -> dt.datetime:
-    found = dt.datetime.fromisoformat(value) if isinstance(value, str) else value
-    if not isinstance(found, dt.datetime):
-        raise TypeError("not a datetime")
-    if found.tzinfo is not None:
-        raise ValueError("it has a time zone")
-    return found
-
-
-def _day(value: Any) -> dt.date:
-    found = dt.date.fromisoformat(value) if isinstance(value, str) else value
-    if not isinstance(found, dt.date) or isinstance(found, dt.datetime):
-        raise TypeError("not a date")
-    return found
-
-
-def _time_of_day(value: Any) -> dt.time:
-    found = dt.time.fromisoformat(value) if isinstance(value, str) else value
-    if not isinstance(found, dt.time):
-        raise TypeError("not a time")
-    if found.tzinfo is not None:
-        raise ValueError("it has a time zone")
-    return found
-
-
-def _whole(value: Any) -> Any:
-    """Arrow would cut the fraction off."""
-    if isinstance(value, float | Decimal) and value != int(value):
-        raise ValueError("it has a fraction")
-    return _no_bool(value)
-
-
-def _no_bool(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise TypeError("a bool is no number")
-    return value
-
-
-def _single(value: Any) -> Any:
-    if isinstance(value, int | float) and math.isfinite(value) and abs(value) > _HIGHEST_REAL:
-        raise ValueError("it is too large")
-    return _no_bool(value)
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, bool):
-        raise TypeError("a bool is no number")
-    return Decimal(str(value)) if isinstance(value, str | int | float) else value
-
-
-def _as_json(value: Any) -> str:
-    return json.dumps(value, default=_jsonable, ensure_ascii=False, allow_nan=False)
-
-
-def _jsonable(value: Any) -> Any:
-    dump: Callable[..., Any] | None = getattr(value, "model_dump", None)
-    if dump is not None:
-        return dump(mode="json")
-    if isinstance(value, dt.datetime | dt.date | dt.time):
-        return value.isoformat()
-    if isinstance(value, Decimal | uuid.UUID):
-        return str(value)
-    raise TypeError(f"{type(value).__name__} is nothing that JSON holds")
-
-
-_CONVERSIONS: dict[str, Callable[[Any], Any]] = {
-    "jsonb": _as_json,
-    "uuid": lambda value: str(uuid.UUID(str(value))),
-    "numeric": _number,
-    "timestamp with time zone": _instant,
-    "timestamp without time zone": _wall_time,
-    "date": _day,
-    "time without time zone": _time_of_day,
-    "smallint": _whole,
-    "integer": _whole,
-    "bigint": _whole,
-    "double precision": _no_bool,
-    "real": _single,
-}
-_FROM_ROWS = frozenset(
-    ["jsonb", "uuid", "numeric", "timestamp with time zone", "timestamp without time zone", "date"]
-    + ["time without time zone", "real", "boolean"]
-)
-"""Types whose values are converted one by one from an Arrow array of another type, too."""
-
-_HIGHEST_REAL = 3.4028234663852886e38
-
-_UNFIT = (pa.ArrowException, TypeError, ValueError, OverflowError, ArithmeticError)
-
-
-def _why_not(value: Any, kind: str, convert: Callable[[Any], Any] | None) -> str | None:
-    if value is None:
-        return None
-    try:
-        pa.array([convert(value) if convert else value], arrow_type(kind))
-    except _UNFIT as error:
-        return " ".join(str(error).split()) or type(error).__name__
-    return None
-
-
-def _family(kind: str) -> str:
-    """A type without its length or precision."""
-    return re.sub(r"\([\d,]+\)", "", kind)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
-
-
 def _plain(array: pa.Array) -> pa.Array:
     """Without the encodings that are another way to hold the same values."""
     if pa.types.is_dictionary(array.type):
@@ -338,3 +162,8 @@ def _plain(array: pa.Array) -> pa.Array:
     if pa.types.is_string_view(array.type):
         return array.cast(pa.large_string())
     return array
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from etl_cli.runtime.errors import PlanError
 from etl_cli.runtime.names import collisions, cut, fold
@@ -29,7 +30,13 @@ def plan_of(source: Source, columns: Columns, changes: list[Change], *, schema: 
         raise PlanError(f"{source.name}: {' and '.join(meeting)} would share the column {short}", "rename one of them")
     targets = {column.source: column.target for column in planned}
     plan = table_plan(source, planned, [targets[name] for name in source.key], schema=schema, names=names)
-    return changed(plan, changes) if changes else plan
+    plan = changed(plan, changes) if changes else plan
+    return replace(plan, cursor=source.cursor) if _has_cursor(plan, source, columns) else plan
+
+
+def _has_cursor(plan: TablePlan, source: Source, columns: Columns) -> bool:
+    """Whether the target can tell the newer of two versions (trap 18): no change of the rows took the column away."""
+    return any(c.source == source.cursor and c.sink_type == columns.types.get(c.source) for c in plan.columns)
 
 
 def member_column_of(source: Source, names: str) -> str | None:

@@ -23,8 +23,9 @@ from etl_cli.runtime.ledger.chunks import ChunkId, Held, committed, forget_chunk
 from etl_cli.runtime.ledger.ledger import TaskId
 from etl_cli.runtime.load import ChunkLoader, ChunkWriter
 from etl_cli.runtime.names import fold, quote_sink, quote_text
-from etl_cli.runtime.own.columns import Columns, types_of_model
+from etl_cli.runtime.own.columns import Columns
 from etl_cli.runtime.own.fitting import Fitting
+from etl_cli.runtime.own.inference import types_of_model
 from etl_cli.runtime.own.job import ExtractJob
 from etl_cli.runtime.own.pages import Gathering, Page, Rows, pages_of
 from etl_cli.runtime.own.place import prepare_place, types_there

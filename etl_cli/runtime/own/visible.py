@@ -61,8 +61,6 @@ def publish_shadow(
     form = there or target
     assert form is not None
     plan = _plan(source, changes, form, names=names, schema=schema)
-    if plan.track_changes:
-        create_changes_table(connection, plan)
     if there is None:
         create_shadow(connection, plan, shadow)
     if plan.track_changes:

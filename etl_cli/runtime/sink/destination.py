@@ -13,7 +13,7 @@ from etl_cli.runtime.errors import DataError, SinkError
 from etl_cli.runtime.names import quote_sink, quote_text
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.sink.connect import SinkConnection
-from etl_cli.runtime.sink.merge import Counts, Merge
+from etl_cli.runtime.sink.merge import Counts, Merge, cursor_of
 from etl_cli.runtime.sink.queries import execute, query
 from etl_cli.runtime.sink.shadow import Shadow
 from etl_cli.runtime.sink.target import Target
@@ -79,14 +79,16 @@ class Destination:
         return Merge(plan, self.target, _STAGING, run_id, gone=gone, newer=self.how == "merge").apply(connection)
 
     def _keep_latest(self, connection: SinkConnection, plan: TablePlan) -> None:
-        """Of two versions of a key the one read later stays: a scan along the cursor reads the higher one later."""
+        """Of two versions of a key the one with the higher cursor stays, else the one that was read later."""
         if not plan.key:
             return
         key = ", ".join(map(quote_sink, plan.key))
+        cursor = cursor_of(plan, "staged") if self.how == "merge" else None
+        order = f"{cursor} DESC NULLS LAST, ctid DESC" if cursor else "ctid DESC"
         execute(
             connection,
-            f"DELETE FROM {_STAGING} AS s USING (SELECT ctid, row_number() OVER (PARTITION BY {key} ORDER BY ctid DESC)"
-            f" AS version FROM {_STAGING}) AS v WHERE v.version > 1 AND s.ctid = v.ctid",
+            f"DELETE FROM {_STAGING} AS s USING (SELECT ctid, row_number() OVER (PARTITION BY {key} ORDER BY {order})"
+            f" AS version FROM {_STAGING} AS staged) AS v WHERE v.version > 1 AND s.ctid = v.ctid",
         )
 
     def _refuse_other_shards(self, connection: SinkConnection, plan: TablePlan, shard: str) -> None:

@@ -112,9 +112,8 @@ class Merge:
         differs = f"ROW({', '.join(old)}) IS DISTINCT FROM ROW({', '.join(new)})" if compared else "false"
         if self.plan.soft_delete:
             differs = f"({differs} OR t.{DELETED_AT} IS NOT NULL)"
-        if self.newer and self.plan.cursor is not None:
-            cursor = quote_sink(next(c.target for c in self.plan.columns if c.source == self.plan.cursor))
-            differs += f" AND (t.{cursor} > s.{cursor}) IS NOT TRUE"
+        if self.newer and (cursor := cursor_of(self.plan, "s")):
+            differs += f" AND ({cursor_of(self.plan, 't')} > {cursor}) IS NOT TRUE"
         return differs
 
     def _not_marked(self) -> str:
@@ -200,6 +199,15 @@ class Merge:
         return ", ".join(map(quote_sink, names))
 
 
+def cursor_of(plan: TablePlan, relation: str) -> str | None:
+    """The cursor's value in a relation of the sink, to tell the newer of two versions; None where there is none."""
+    column = next((column for column in plan.columns if column.source == plan.cursor), None)
+    if column is None:
+        return None
+    name = f"{relation}.{quote_sink(column.target)}"
+    return f'{name} COLLATE "C"' if base_type(column.sink_type) in _COLLATED else name
+
+
 def create_changes_table(connection: SinkConnection, plan: TablePlan) -> None:
     """Make the table of changes, where it is not there yet."""
     execute(
@@ -222,7 +230,8 @@ def _comparable(expression: str, sink_type: str) -> str:
     base = base_type(sink_type)
     if base in ("xml", "jsonb", "geometry", "geography", "vector"):  # those of extensions print all that they hold
         return f"{expression}::text"
-    return f'{expression} COLLATE "C"' if base in ("text", "character varying") else expression
+    return f'{expression} COLLATE "C"' if base in _COLLATED else expression
 
 
+_COLLATED = ("text", "character varying")
 _BYTES = {"real": "float4send", "double precision": "float8send", "real[]": "array_send"}

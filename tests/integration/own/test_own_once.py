@@ -234,3 +234,24 @@ def items(member):
     done = directory.cli("run")
     assert done.code == 1
     assert 'step "items" fan_out failed: OSError: away (etl.py, line ' in done.err
+
+
+NEWER_FIRST = """
+@pipeline.extract("items", key=["id"], cursor="At", OPTIONS)
+def items(run):
+    versions = [{"id": 1, "At": "b", "v": "new"}, {"id": 1, "At": "B", "v": "old"}, {"id": 1, "At": "A", "v": "older"}]
+    for number, row in enumerate(versions[run.params["first"]:]):
+        yield [row], number
+"""
+
+
+@pytest.mark.parametrize("options", ["pages=3", "pages=1, batches=3", "batches=1"])
+@pytest.mark.parametrize("changes", ["", '@pipeline.map("items")\ndef same(row):\n    return row\n'])
+def test_an_older_version_that_is_read_later_does_not_win(
+    own: Own, sink: SinkDatabase, options: str, changes: str
+) -> None:
+    directory = own(NEWER_FIRST.replace("OPTIONS", options) + changes)
+    ran(directory.cli("run", "--param", "first=0"))
+    assert rows_of(sink, "SELECT at, v FROM items") == [("b", "new")]
+    ran(directory.cli("run", "--param", "first=1", "--full"))
+    assert rows_of(sink, "SELECT at, v FROM items") == [("b", "new")]

@@ -12,7 +12,8 @@ import pytest
 from pydantic import BaseModel, Field
 
 from etl_cli.runtime.errors import PlanError
-from etl_cli.runtime.own.columns import Columns, UnfitRowError, types_of_model
+from etl_cli.runtime.own.columns import Columns, UnfitRowError
+from etl_cli.runtime.own.inference import types_of_model
 
 UTC = dt.UTC
 BERLIN = dt.timezone(dt.timedelta(hours=1))
