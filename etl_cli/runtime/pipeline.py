@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, overload
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar, Unpack, overload
 
 if TYPE_CHECKING:
     from etl_cli.runtime.config import Config
     from etl_cli.runtime.outcome import Outcome
     from etl_cli.runtime.program.declared import Declared, Frame, Kind
+    from etl_cli.runtime.program.source_settings import SourceSettings
     from etl_cli.runtime.progress import Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -100,32 +101,9 @@ class Pipeline:
         self,
         name: str,
         *,
-        key: str | Sequence[str] = (),
-        mode: str = "upsert",
-        cursor: str | None = None,
-        target: str | None = None,
-        columns: Mapping[str, str] | None = None,
-        model: Any = None,
-        fan_out: Any = None,
-        at_once: int = 4,
-        member_column: str | None = None,
-        pages: int | None = None,
-        batches: int = 1,
-        attempts: int = 5,
-        delay: str | float = "1s",
-        factor: float = 2.0,
-        limit: str | float = "1m",
         after: Sequence[str] = (),
         timeout: str | float | None = None,
-        schema: str = "evolve",
-        on_bad_row: str = "fail",
-        max_rejects: int = 0,
-        soft_delete: bool = False,
-        track_changes: bool = False,
-        lineage: bool = False,
-        allow_empty: bool = False,
-        nul_characters: str = "fail",
-        to_sink: bool = True,
+        **settings: Unpack[SourceSettings],
     ) -> Callable[[F], F]:
         """Load what a generator yields into the table `name` (or `target`), as a step of each run.
 
@@ -137,37 +115,14 @@ class Pipeline:
         `pages` yields make a batch, `batches` a transaction. A try that fails is followed by another after `delay`,
         `delay * factor`, ... seconds, at most `limit`, until `attempts` in a row have recorded nothing. `fan_out` (a
         list, a mapping, a function, or a step's name, for its result) runs it once for each member, `at_once` of them
-        at a time, each with a watermark and retries of its own.
+        at a time, each with a watermark and retries of its own. `SourceSettings` lists all keywords, `Source` their
+        defaults. Raises ConfigError for what cannot be.
         """
 
         def declare(function: F) -> F:
-            from etl_cli.runtime.program.sources import retries_of, source_of
+            from etl_cli.runtime.program.source_settings import source_of
 
-            source = source_of(
-                function,
-                name,
-                key=key,
-                mode=mode,
-                cursor=cursor,
-                target=target,
-                columns=columns,
-                model=model,
-                fan_out=fan_out,
-                at_once=at_once,
-                member_column=member_column,
-                pages=pages,
-                batches=batches,
-                retries=retries_of(name, attempts, delay, factor, limit),
-                schema=schema,
-                on_bad_row=on_bad_row,
-                max_rejects=max_rejects,
-                soft_delete=soft_delete,
-                track_changes=track_changes,
-                lineage=lineage,
-                allow_empty=allow_empty,
-                nul_characters=nul_characters,
-                to_sink=to_sink,
-            )
+            source = source_of(function, name, **settings)
             self.declared.add_source(source, after=after, timeout=timeout)
             return function
 
@@ -183,7 +138,7 @@ class Pipeline:
         """
 
         def declare(function: F) -> F:
-            from etl_cli.runtime.program.sources import writer_of
+            from etl_cli.runtime.program.source_settings import writer_of
 
             self.declared.writers.append(writer_of(function, table))
             return function

@@ -22,14 +22,14 @@ from etl_cli.runtime.ledger.watermarks import read_watermarks
 from etl_cli.runtime.outcome import Outcome, RunFailedError
 from etl_cli.runtime.own.step import Extracting
 from etl_cli.runtime.planning import declared_of, resolve_or_refuse, sink_of, strange_params
-from etl_cli.runtime.program.declared import Step
+from etl_cli.runtime.program.declared import Declared, Step
 from etl_cli.runtime.program.hooks import BATCH_HOOKS, Hooks
 from etl_cli.runtime.program.runner import Heard, Runner, StepRunner
 from etl_cli.runtime.progress import Progress
 from etl_cli.runtime.request import EVERYTHING, Request
 from etl_cli.runtime.run_context import RunContext
 from etl_cli.runtime.run_facts import RunFacts
-from etl_cli.runtime.sink.connect import connect_sink, name_session, translate
+from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, name_session, translate
 from etl_cli.runtime.source.driver import missing_libraries, uses_microsoft_driver
 from etl_cli.runtime.steps import Steps
 from etl_cli.runtime.workers import warm_up
@@ -46,56 +46,68 @@ def run_pipeline(config: Config, progress: Progress, request: Request = EVERYTHI
         return run_alone(config, declared_of(config), progress, request)
     warm_up()
     began = time.monotonic()
-    whole = config
-    request = request.of_program(declared_of(config))
-    config = request.of_shards(config)
+    declared = declared_of(config)
+    request = request.of_program(declared)
+    wanted = request.of_shards(config)
     progress.enter("connecting")
     _refuse_missing_libraries(config)
-    with (
-        connect_sink(sink_of(config), f"etl-cli {config.name}") as connection,
-        ledger_errors(connection),
-        contextlib.ExitStack() as alive,
-    ):
+    with connect_sink(sink_of(config), f"etl-cli {config.name}") as connection, ledger_errors(connection):
         ledger = Ledger(connection)
         ledger.register(config.name, config.id)
         claim(connection, config.name, config.overlap)
-        progress.enter("reading catalogues" if config.tables else "planning")
-        rescued = rescue(connection, config.name)
-        marks = read_watermarks(connection, config.name)
-        try:
-            resolved, errors = resolve_or_refuse(config, connection, request, marks)
-            begun = begin(ledger, connection, config, request, resolved, marks)
-        except EtlError as error:
-            progress.run_id = ledger.refused_run(config.name, request, str(error))
-            raise
-        beat = partial(connect_sink, sink_of(config), f"etl-cli {config.name} run {begun.run_id}", attempts=1)
-        alive.enter_context(Heartbeat(beat, begun.run_id))
-        progress.run_id = begun.run_id
-        for note in [*strange_params(config, declared_of(config), request), *((begun.note and [begun.note]) or [])]:
-            progress.tell(note)
-            resolved.notes.append(note)
-        if begun.how != "resume":
-            resolved.notes.extend(f"run {number} had ended without a word" for number in rescued)
-        declared = declared_of(config)
-        hooks = Hooks(declared, config.name, begun.run_id, progress.tell)
-        facts = RunFacts(
-            run_id=begun.run_id,
-            attempt=begun.attempt,
-            pipeline=config.name,
-            shards=len(whole.source.shards),
-            streams=config.parallelism.streams_per_shard,
-            by_condition=request.where is not None,
-            program=config.directory,
-            hears_batches=hooks.wants(*BATCH_HOOKS),
-            written=frozenset(t.plan.source for t in resolved.tables if declared.writers_of(t.plan.source)),
-        )
-        name_session(connection, facts.application)
-        run = _Run(
-            RunContext(
-                config, request, resolved, declared, ledger, connection, progress, facts, begun.tasks, marks, hooks
-            )
-        )
-        return run.execute(time.monotonic() - began, errors)
+        context, errors = _begin(config, wanted, declared, request, ledger, connection, progress)
+        application = context.facts.application
+        beat = partial(connect_sink, sink_of(config), application, attempts=1)
+        with Heartbeat(beat, context.facts.run_id):
+            name_session(connection, application)
+            return _Run(context).execute(time.monotonic() - began, errors)
+
+
+def _begin(
+    config: Config,
+    wanted: Config,
+    declared: Declared,
+    request: Request,
+    ledger: Ledger,
+    connection: SinkConnection,
+    progress: Progress,
+) -> tuple[RunContext, list[SourceError]]:
+    """Plan the run of the `wanted` shards and begin it in the ledger; the errors are of those that are left out.
+
+    Raises EtlError for what forbids it, which the ledger keeps as a refused run.
+    """
+    progress.enter("reading catalogues" if config.tables else "planning")
+    rescued = rescue(connection, config.name)
+    marks = read_watermarks(connection, config.name)
+    try:
+        resolved, errors = resolve_or_refuse(wanted, connection, request, marks)
+        begun = begin(ledger, connection, wanted, request, resolved, marks)
+    except EtlError as error:
+        progress.run_id = ledger.refused_run(config.name, request, str(error))
+        raise
+    progress.run_id = begun.run_id
+    notes = strange_params(config, declared, request) + ([begun.note] if begun.note else [])
+    for note in notes:
+        progress.tell(note)
+    if begun.how != "resume":
+        notes += [f"run {number} had ended without a word" for number in rescued]
+    resolved.notes.extend(notes)
+    hooks = Hooks(declared, config.name, begun.run_id, progress.tell)
+    facts = RunFacts(
+        run_id=begun.run_id,
+        attempt=begun.attempt,
+        pipeline=config.name,
+        shards=len(config.source.shards),
+        streams=config.parallelism.streams_per_shard,
+        by_condition=request.where is not None,
+        program=config.directory,
+        hears_batches=hooks.wants(*BATCH_HOOKS),
+        written=frozenset(t.plan.source for t in resolved.tables if declared.writers_of(t.plan.source)),
+    )
+    context = RunContext(
+        wanted, request, resolved, declared, ledger, connection, progress, facts, begun.tasks, marks, hooks
+    )
+    return context, errors
 
 
 def _refuse_missing_libraries(config: Config) -> None:

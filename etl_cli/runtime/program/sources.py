@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
-from etl_cli.runtime.config.units import parse_duration
 from etl_cli.runtime.errors import ConfigError
 from etl_cli.runtime.names import cut, fold
-from etl_cli.runtime.program.types import canonical_type
 
 Mode = Literal["replace", "append", "upsert", "sync"]
 Members = Mapping[str, Any] | Sequence[Any] | str | Callable[..., Any]
@@ -22,18 +18,6 @@ ALONE = ""
 
 OF_SOURCE = ("run", "watermark", "position", "member", "params")
 """What an own source's function may take beside steps and parameters of the run."""
-
-OF_WRITER = ("batch", "last", "part", "table", "member", "run_id")
-"""What an own writer's function may take."""
-
-_WORDS = {
-    "schema": ("evolve", "freeze", "discard"),
-    "on_bad_row": ("fail", "reject"),
-    "nul_characters": ("fail", "strip"),
-}
-"""Settings that are one of a few words."""
-
-_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,62}")
 
 
 @dataclass(frozen=True)
@@ -159,81 +143,3 @@ class Writer:
     name: str
     function: Callable[..., Any]
     takes: tuple[str, ...]
-
-
-def source_of(function: Callable[..., Any], name: str, **settings: Any) -> Source:
-    """A source of a function and its settings. Raises ConfigError for what cannot be."""
-    label = f'@pipeline.extract("{name}")'
-
-    def refuse(wrong: str, remedy: str) -> ConfigError:
-        return ConfigError(f"{label}: {wrong}", remedy)
-
-    if not _NAME.fullmatch(name):
-        raise refuse("not a name", "use letters, digits, _ and -; target= names the table")
-    if not inspect.isgeneratorfunction(inspect.unwrap(function)) and not _gives_iterator(function):
-        named = getattr(function, "__name__", "function")
-        raise refuse(f"{named} does not yield anything", "yield rows as dicts, lists of dicts or Arrow batches")
-    if settings["mode"] not in get_args(Mode):
-        raise refuse(f"mode {settings['mode']!r} is not known", f"use {', '.join(get_args(Mode))}")
-    for wanted, known in _WORDS.items():
-        if settings[wanted] not in known:
-            raise refuse(f"{wanted} {settings[wanted]!r} is not known", f"use {', '.join(known)}")
-    settings["key"] = tuple(_listed(settings["key"]))
-    if settings["member_column"] in settings["key"]:
-        raise refuse(f"{settings['member_column']} is the member's column and in key", "leave it out of key")
-    if settings["mode"] in ("upsert", "sync") and not settings["key"] and settings["to_sink"]:
-        raise refuse(f"mode {settings['mode']} needs a key to tell rows apart", 'name it: key=["id"]')
-    if (settings["soft_delete"] or settings["track_changes"]) and settings["mode"] != "sync":
-        raise refuse("soft_delete and track_changes go with a mode that sees deletes", 'use mode="sync"')
-    for wanted, least in (("at_once", 1), ("batches", 1), ("pages", 1), ("max_rejects", 0)):
-        value = settings[wanted]
-        if (value is None and wanted != "pages") or (value is not None and not _is_number(value, least)):
-            raise refuse(f"{wanted} is {value!r}", f"use a whole number from {least} on")
-    if settings["fan_out"] is None and settings["member_column"]:
-        raise refuse("member_column goes with fan_out", "name the members, or leave it out")
-    columns = {}
-    for column, kind in (settings["columns"] or {}).items():
-        try:
-            columns[column] = canonical_type(kind)
-        except ValueError as error:
-            raise refuse(f"columns: {column}: {error}", "correct it") from None
-    if settings["member_column"] in columns:
-        raise refuse(f"columns names {settings['member_column']}, the member's column", "leave it out: it is text")
-    typed = {*columns, *getattr(settings["model"], "model_fields", ())}
-    if settings["cursor"] and not settings["to_sink"] and settings["cursor"] not in typed:
-        remedy = f'declare it, e.g. columns={{"{settings["cursor"]}": "bigint"}}'
-        raise refuse(f"no target tells the type of its cursor {settings['cursor']}", remedy)
-    return Source(name, function, **{**settings, "columns": columns})
-
-
-def retries_of(name: str, attempts: int, delay: str | float, factor: float, limit: str | float) -> Retries:
-    """Raises ConfigError for durations that are none."""
-    try:
-        return Retries(max(1, int(attempts)), parse_duration(delay), max(1.0, float(factor)), parse_duration(limit))
-    except ValueError as error:
-        raise ConfigError(f'@pipeline.extract("{name}"): {error}') from None
-
-
-def writer_of(function: Callable[..., Any], table: str) -> Writer:
-    """A writer of a function. Raises ConfigError for parameters that it is not given."""
-    names = tuple(inspect.signature(function).parameters)
-    unknown = [name for name in names if name not in OF_WRITER]
-    named = getattr(function, "__name__", "function")
-    if unknown or "batch" not in names:
-        wrong = f"{named} takes {', '.join(unknown)}" if unknown else f"{named} takes no batch"
-        raise ConfigError(f'@pipeline.load("{table}"): {wrong}', f"it is given {', '.join(OF_WRITER)}, by name")
-    return Writer(table, named, function, names)
-
-
-def _gives_iterator(function: Callable[..., Any]) -> bool:
-    """A function that hands on another's generator tells so by its annotation."""
-    told = str(getattr(function, "__annotations__", {}).get("return", ""))
-    return any(name in told for name in ("Iterator", "Generator", "Iterable"))
-
-
-def _is_number(value: Any, least: int) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= least
-
-
-def _listed(given: str | Sequence[str]) -> Sequence[str]:
-    return [given] if isinstance(given, str) else given

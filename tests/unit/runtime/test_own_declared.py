@@ -11,7 +11,8 @@ from pydantic import BaseModel
 
 from etl_cli.runtime.errors import ConfigError
 from etl_cli.runtime.pipeline import Pipeline
-from etl_cli.runtime.program.sources import Retries, Source, writer_of
+from etl_cli.runtime.program.source_settings import writer_of
+from etl_cli.runtime.program.sources import Retries, Source
 
 
 def rows() -> Iterator[dict[str, int]]:
@@ -33,6 +34,7 @@ def declared(function: Callable[..., Any] = rows, name: str = "items", **setting
     [
         ({"name": "no name"}, "not a name"),
         ({"function": lambda: [1]}, "does not yield anything"),
+        ({"keys": ["id"]}, "keys is no setting: use allow_empty, at_once, attempts"),
         ({"mode": "merge"}, "mode 'merge' is not known: use replace, append, upsert, sync"),
         ({"key": []}, "mode upsert needs a key"),
         ({"mode": "sync", "key": ()}, "mode sync needs a key"),
