@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
 
-from etl_cli.runtime.config.model import TableConfig
+from etl_cli.runtime.config.tables import TableConfig
 from etl_cli.runtime.names import split_name
 from etl_cli.runtime.source.catalogue import Catalogue
 

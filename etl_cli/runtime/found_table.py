@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from etl_cli.runtime.config.model import Config, TableConfig
+from etl_cli.runtime.config.model import Config
+from etl_cli.runtime.config.tables import TableConfig
 from etl_cli.runtime.source.catalogue import Catalogue, SourceColumn, SourceTable, TableName
 
 Problems = list[str]

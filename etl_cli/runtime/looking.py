@@ -6,7 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 from etl_cli.runtime.config import load_config
-from etl_cli.runtime.config.model import ConnectionRetries
+from etl_cli.runtime.config.databases import ConnectionRetries
 from etl_cli.runtime.errors import UsageError
 from etl_cli.runtime.ledger.history import RunDetail, RunRow, run_detail, runs_of
 from etl_cli.runtime.sink.connect import Sink, connect_sink

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from etl_cli.runtime.config.model import TypeRequest
+from etl_cli.runtime.config.tables import TypeRequest
 from etl_cli.runtime.found_table import FoundTable
 from etl_cli.runtime.names import cut, fold
 from etl_cli.runtime.plan import ColumnPlan

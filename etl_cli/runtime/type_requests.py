@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 
-from etl_cli.runtime.config.model import TableConfig, TypeRequest
+from etl_cli.runtime.config.tables import TableConfig, TypeRequest
 from etl_cli.runtime.names import cut, fold, quote_source, with_suffix
 from etl_cli.runtime.plan import ColumnPlan
 from etl_cli.runtime.source.catalogue import SourceColumn, SourceTable

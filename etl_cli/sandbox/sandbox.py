@@ -16,7 +16,7 @@ from pathlib import Path
 import pyodbc
 from pydantic import SecretStr
 
-from etl_cli.runtime.config.model import ConnectionRetries, ShardConfig, SourceConfig
+from etl_cli.runtime.config.databases import ConnectionRetries, ShardConfig, SourceConfig
 from etl_cli.runtime.errors import EtlError, UsageError
 from etl_cli.runtime.source.connect import Shard, connect_odbc
 from etl_cli.sandbox import shop

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TypeVar
 from zoneinfo import ZoneInfo
 
+from etl_cli.runtime.config.databases import ConnectionRetries
 from etl_cli.runtime.config.load import load_config
-from etl_cli.runtime.config.model import Config, ConnectionRetries
+from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.health import HistoryRow
 from etl_cli.runtime.ledger.history import (

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from pydantic import SecretStr
 
-from etl_cli.runtime.config.model import ConnectionRetries, SinkConfig
+from etl_cli.runtime.config.databases import ConnectionRetries, SinkConfig
 from etl_cli.runtime.names import quote_sink, quote_text
 from etl_cli.runtime.sink.connect import Sink, SinkConnection, connect_sink
 from etl_cli.sandbox.postgres import PostgresServer

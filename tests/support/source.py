@@ -11,7 +11,7 @@ from typing import Any
 import pyodbc
 from pydantic import SecretStr
 
-from etl_cli.runtime.config.model import ConnectionRetries, ShardConfig, SourceConfig
+from etl_cli.runtime.config.databases import ConnectionRetries, ShardConfig, SourceConfig
 from etl_cli.runtime.source.connect import Shard, connect_odbc
 from etl_cli.sandbox.standin import StandIn
 

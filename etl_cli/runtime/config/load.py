@@ -138,7 +138,7 @@ def _parse(path: Path, text: str) -> tuple[yaml.Node, dict[str, Any]]:
 class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # ten times as fast where it is there
     """Reads plain values as YAML 1.2 does: `on` and `NO` are texts, 01234567 is a decimal number."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012
+    yaml_implicit_resolvers = {
         letter: [(tag, pattern) for tag, pattern in resolvers if tag not in _YAML_1_1]
         for letter, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }

@@ -3,34 +3,20 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    SecretStr,
-    WithJsonSchema,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, PrivateAttr, SecretStr, field_validator, model_validator
 
+from etl_cli.runtime.config.databases import NO_SINK, NO_SOURCE, ConnectionRetries, SinkConfig, SourceConfig
 from etl_cli.runtime.config.schedule_syntax import check_schedule
-from etl_cli.runtime.config.units import Duration, Size, parse_duration
+from etl_cli.runtime.config.section import Section
+from etl_cli.runtime.config.tables import TableConfig, TableDefaults
+from etl_cli.runtime.config.units import Duration, Size
 
 
-class _Section(BaseModel):
-    """A block of config.yaml: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class ScheduleEntry(_Section):
+class ScheduleEntry(Section):
     """One line of a schedule list: when, and what that slot runs."""
 
     at: str
@@ -44,7 +30,7 @@ class ScheduleEntry(_Section):
         return check_schedule(value)
 
 
-class ErrorHandling(_Section):
+class ErrorHandling(Section):
     """How a failed run is tried again."""
 
     max_retries: Annotated[int, Field(ge=0)] = 3
@@ -55,172 +41,7 @@ class ErrorHandling(_Section):
     on_shard_failure: Literal["fail", "continue"] = "fail"
 
 
-class ConnectionRetries(_Section):
-    """How a connection is tried again, to a shard or the sink; separate from the retries of a run."""
-
-    retries: Annotated[int, Field(ge=0)] = 3
-    retry_delay: Duration = 1.0
-    timeout: Duration = 15.0
-
-
-Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-class ShardConfig(_Section):
-    """One of the SQL Server databases; what it leaves out comes from `source`."""
-
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}$")]
-    host: str
-    port: Port = 1433
-    user: str | None = None
-    password: SecretStr | None = None
-    database: str | None = None
-
-
-_SECRET = re.compile(r"pass|pwd|secret|token|key", re.IGNORECASE)
-
-
-def _hide_secrets(value: object) -> object:
-    """Options are free keywords of a driver; those that are named like a secret are kept like one."""
-    if not isinstance(value, dict):
-        return value
-    return {k: SecretStr(v) if isinstance(v, str) and _SECRET.search(str(k)) else v for k, v in value.items()}
-
-
-def plain(value: SecretStr | bool | int | str) -> str:
-    """An option's value as the driver wants it. Not for messages."""
-    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
-
-
-Options = Annotated[dict[str, SecretStr | bool | int | str], BeforeValidator(_hide_secrets)]
-
-
-class SourceConfig(_Section):
-    """How every shard is reached and read."""
-
-    type: Literal["sqlserver"] = "sqlserver"
-    driver: str = "auto"
-    user: str | None = None
-    password: SecretStr | None = None
-    database: str
-    encrypt: bool | Literal["strict"] = True
-    trust_server_certificate: bool = False
-    isolation: Literal["auto", "snapshot", "read_committed"] = "auto"
-    options: Options = {}
-    lock_timeout: Duration = 30.0
-    query_timeout: Duration | None = None
-    max_rows_per_s: Annotated[int, Field(gt=0)] | None = None
-    max_connections: Annotated[int, Field(ge=1)] = 8
-    shards: Annotated[list[ShardConfig], Field(min_length=1)]
-
-    @field_validator("shards")
-    @classmethod
-    def _names_are_unique(cls, shards: list[ShardConfig]) -> list[ShardConfig]:
-        names = [shard.name for shard in shards]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two shards have the name {', '.join(twice)}; names must be unique")
-        return shards
-
-
-NO_SOURCE = SourceConfig.model_construct(database="", shards=[])
-"""Of a pipeline that copies no tables: its etl.py has sources of its own."""
-
-
-class SinkConfig(_Section):
-    """The Postgres database that is written."""
-
-    type: Literal["postgres"] = "postgres"
-    host: str = "localhost"
-    port: Port = 5432
-    user: str
-    password: SecretStr | None = None
-    database: str
-    schema_: Annotated[str, Field(alias="schema")] = "public"
-    sslmode: Literal["disable", "allow", "prefer", "require", "verify-ca", "verify-full"] = "prefer"
-    options: Options = {}
-    max_connections: Annotated[int, Field(ge=4)] = 8
-
-
-NO_SINK = SinkConfig.model_construct(user="", database="")
-"""Of a program whose own sources feed own writers alone; it has no ledger."""
-
-
-def _lookback(value: object) -> object:
-    """A number stays a number (an integer cursor), a text is a duration; neither may be negative."""
-    is_number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    return value if is_number else parse_duration(value)
-
-
-def _one_or_many(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-Names = Annotated[
-    list[str],
-    BeforeValidator(_one_or_many),
-    Field(min_length=1),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}),
-]
-
-
-TypeRequest = Literal["varchar", "offset", "postgis", "vector"]
-"""Another Postgres type than the usual one for a column: see docs/types.md."""
-
-
-class TableDefaults(_Section):
-    """What `defaults` may say for all tables."""
-
-    target: str | None = None
-    mode: Literal["replace", "append", "upsert", "sync", "changes"] = "replace"
-    names: Literal["fold", "keep"] = "fold"
-    exclude: list[str] = []
-    apply: Literal["auto", "swap", "difference"] = "auto"
-    key: Names | None = None
-    cursor: str | None = None
-    lookback: Annotated[float | int, BeforeValidator(_lookback)] = 0
-    shard_column: str | None = "shard"
-    columns: Names | None = None
-    types: dict[str, TypeRequest] = {}
-    where: str | None = None
-    chunk_rows: Annotated[int, Field(ge=1)] = 100_000
-    chunk_bytes: Size = 64_000_000
-    schema_: Annotated[Literal["evolve", "freeze", "discard"], Field(alias="schema")] = "evolve"
-    validate_: Annotated[Literal["none", "counts", "checksums"], Field(alias="validate")] = "counts"
-    allow_empty: bool = False
-    on_bad_row: Literal["fail", "reject"] = "fail"
-    nul_characters: Literal["fail", "strip"] = "fail"
-    max_rejects: Annotated[int, Field(ge=0)] = 0
-    soft_delete: bool = False
-    track_changes: bool = False
-    lineage: bool = False
-
-
-class TableConfig(TableDefaults):
-    """A source table (or a pattern of them), its target and how it is copied."""
-
-    source: Annotated[str, Field(min_length=1)]
-
-    @property
-    def is_pattern(self) -> bool:
-        """Whether `source` stands for many tables."""
-        return any(letter in self.source for letter in "*?")
-
-    @model_validator(mode="after")
-    def _fits_together(self) -> TableConfig:
-        if self.mode in ("append", "upsert") and self.cursor is None:
-            raise ValueError(f"mode {self.mode} needs a cursor: name the column that grows, e.g. cursor: updated_at")
-        if (self.soft_delete or self.track_changes) and self.mode not in ("sync", "changes"):
-            key = "soft_delete" if self.soft_delete else "track_changes"
-            raise ValueError(f"{key} goes with the modes that see deletes: use mode: sync or changes")
-        if self.is_pattern and self.target is not None:
-            raise ValueError("a pattern has no target: each of its tables keeps its own name")
-        if self.exclude and not self.is_pattern:
-            raise ValueError("exclude stands beside a pattern only; this source names one table")
-        return self
-
-
-class Parallelism(_Section):
+class Parallelism(Section):
     """How much runs at the same time."""
 
     shards: Annotated[int, Field(ge=1)] = 4
@@ -228,13 +49,13 @@ class Parallelism(_Section):
     steps: Annotated[int, Field(ge=1)] = 4
 
 
-class History(_Section):
+class History(Section):
     """How long the ledger remembers."""
 
     keep: Duration = 90 * 86400.0
 
 
-class Alerts(_Section):
+class Alerts(Section):
     """Where alerts go (Apprise URLs) and which."""
 
     urls: list[SecretStr] = []
@@ -247,13 +68,13 @@ class Alerts(_Section):
     ]
 
 
-class Health(_Section):
+class Health(Section):
     """The health endpoint."""
 
     listen: Annotated[str, Field(pattern=r"^.+:\d+$")] | None = None
 
 
-class Logging(_Section):
+class Logging(Section):
     """What is logged, and where to."""
 
     level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -263,7 +84,7 @@ class Logging(_Section):
     format: Literal["text", "json"] = "text"
 
 
-class Config(_Section):
+class Config(Section):
     """All of config.yaml."""
 
     name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,39}$")]

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from etl_cli.runtime.config.model import ConnectionRetries, SinkConfig, plain
+from etl_cli.runtime.config.databases import ConnectionRetries, SinkConfig, plain
 from etl_cli.runtime.errors import ConfigError, SinkError
 
 LOCK_TIMEOUT_S = 10

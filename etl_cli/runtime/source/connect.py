@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import pyodbc
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
-from etl_cli.runtime.config.model import ConnectionRetries, ShardConfig, SourceConfig, plain
+from etl_cli.runtime.config.databases import ConnectionRetries, ShardConfig, SourceConfig, plain
 from etl_cli.runtime.source.driver import is_freetds, microsoft_driver, uses_microsoft_driver
 from etl_cli.runtime.source.errors import is_transient, translate
 

@@ -69,7 +69,7 @@ def _highest_there(bounds: Bounds, plan: Any) -> str | None:
 
 def test_a_statement_whose_client_is_killed_ends_within_seconds(sink: SinkDatabase) -> None:
     program = (
-        "import sys\nfrom etl_cli.runtime.config.model import ConnectionRetries, SinkConfig\n"
+        "import sys\nfrom etl_cli.runtime.config.databases import ConnectionRetries, SinkConfig\n"
         "from etl_cli.runtime.sink.connect import Sink, connect_sink\n"
         "config = SinkConfig.model_validate_json(sys.argv[1])\n"
         "connect_sink(Sink(config, ConnectionRetries()), 'etl-cli dead').execute('SELECT pg_sleep(120)')\n"

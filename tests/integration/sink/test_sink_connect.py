@@ -10,7 +10,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from etl_cli.runtime.config.model import ConnectionRetries
+from etl_cli.runtime.config.databases import ConnectionRetries
 from etl_cli.runtime.errors import SinkError
 from etl_cli.runtime.sink.connect import connect_sink, is_transient, name_session, translate
 from tests.conftest import free_port
