@@ -7,6 +7,7 @@ import typer
 from etl_cli.cli import manage_runs
 from etl_cli.cli.host import errors_of_host, pipeline_of_host, service_of_host
 from etl_cli.cli.manage_runs import PROGRAM
+from etl_cli.cli.short_lived import run_short_lived
 from etl_cli.runtime.command_line import AsJson, Debug, Name, Yes, confirm, console, print_json
 
 app = typer.Typer(
@@ -197,7 +198,7 @@ def _say(lines: list[str]) -> None:
 
 def main() -> None:
     """Entry point of the command `manage-pipeline`."""
-    app(prog_name="manage-pipeline")
+    run_short_lived(app, PROGRAM)
 
 
 if __name__ == "__main__":

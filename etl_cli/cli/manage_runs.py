@@ -123,14 +123,14 @@ def history(
 ) -> None:
     """Show the pipeline's runs, newest first."""
     with pipeline_of_host(PROGRAM, name, debug) as directory:
-        from etl_cli.cli.manage_show import print_history, run_data
+        from etl_cli.cli.history_show import print_history, run_data
         from etl_cli.runtime import looking
 
         runs = looking.history(directory, lines, status, since.astimezone() if since else None)
         if as_json:
             print_json([run_data(run) for run in runs])
         else:
-            print_history(console(), runs)
+            print_history(runs)
 
 
 @app.command()

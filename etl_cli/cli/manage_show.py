@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from etl_cli.runtime.display.figures import count, duration, megabytes
+from etl_cli.cli.history_show import run_data
+from etl_cli.runtime.display.figures import count, duration, megabytes, when
 
 if TYPE_CHECKING:
     from etl_cli.runtime.alerts import Delivery
@@ -42,10 +43,10 @@ def print_overviews(console: Console, overviews: Sequence[Overview]) -> None:
             escape(one.service.name),
             _word(one.state),
             "yes" if one.enabled else "no",
-            _when(run.attempted_at or run.created_at) if run else "-",
+            when(run.attempted_at or run.created_at) if run else "-",
             _word(run.state) if run else "-",
             count(run.rows) if run else "-",
-            _when(one.next_run),
+            when(one.next_run),
         )
     console.print(grid)
     for one in overviews:
@@ -75,12 +76,12 @@ def print_detail(console: Console, detail: Detail) -> None:
     if unit and unit.loaded:
         facts["at boot"] = "starts" if unit.enabled else "does not start"
         facts["says"] = unit.status_text or "-"
-        facts["since"] = f"{_when(unit.started_at)}, {unit.restarts} restarts by systemd"
+        facts["since"] = f"{when(unit.started_at)}, {unit.restarts} restarts by systemd"
     if unit and unit.running:
         facts["uses"] = f"pid {unit.pid}, memory {_memory(unit.memory_bytes)}, CPU {duration(unit.cpu_s)}"
     if detail.config:
         facts["schedule"] = schedule_text(detail.config)
-        facts["next runs"] = ", ".join(_when(due) for due in detail.next_runs) or "-"
+        facts["next runs"] = ", ".join(when(due) for due in detail.next_runs) or "-"
     facts["last run"] = _run_text(run) if run else "none known"
     for name, value in facts.items():
         console.print(f"{name:10} {escape(value)}", highlight=False, soft_wrap=True)
@@ -108,49 +109,15 @@ def detail_data(detail: Detail) -> dict[str, Any]:
     }
 
 
-_LEAST_ERROR = 20
-"""Letters of an error that are shown however narrow the terminal is."""
-
-
-def print_history(console: Console, runs: Sequence[RunRow]) -> None:
-    """A line for each run, an error below it."""
-    if not runs:
-        console.print("no runs yet", highlight=False)
-        return
-    names = ("run", "state", "began", "took", "rows", "size", "attempt", "by", "host")
-    rows = [
-        (
-            str(run.run_id),
-            run.state,
-            _when(run.attempted_at or run.created_at),
-            duration(run.duration_s),
-            count(run.rows),
-            megabytes(run.bytes),
-            str(run.attempt),
-            run.requested_by + (f", retry of {run.retry_of}" if run.retry_of else ""),
-            run.host,
-        )
-        for run in runs
-    ]
-    taken = sum(max(map(len, column)) + 2 for column in zip(names, *rows, strict=True))
-    room = max(_LEAST_ERROR, console.width - taken - 2)
-    grid = _grid(*names, "error")
-    for run, (number, state, *rest) in zip(runs, rows, strict=True):
-        error = (run.error or "").partition("\n")[0]
-        shown = error if len(error) <= room else f"{error[: room - 1]}…"  # else it would take the others' room
-        grid.add_row(number, _word(state), *map(escape, rest), escape(shown))
-    console.print(grid)
-
-
 def print_run(console: Console, detail: RunDetail) -> None:
     """All of one run."""
     run = detail.run
     facts = {
         "run": f"{run.run_id}, {run.state}" + (f", retry of {run.retry_of}" if run.retry_of else ""),
-        "asked by": (detail.asked_by or run.requested_by) + (f", slot {_when(run.slot)}" if run.slot else ""),
+        "asked by": (detail.asked_by or run.requested_by) + (f", slot {when(run.slot)}" if run.slot else ""),
         "host": f"{run.host}, attempt {run.attempt}",
-        "began": _when(run.attempted_at or run.created_at),
-        "ended": f"{_when(run.finalized_at)}, after {duration(run.duration_s)}" if run.finalized_at else "-",
+        "began": when(run.attempted_at or run.created_at),
+        "ended": f"{when(run.finalized_at)}, after {duration(run.duration_s)}" if run.finalized_at else "-",
         "moved": f"{count(run.rows)} rows, {megabytes(run.bytes)}, {detail.chunks} chunks, {detail.rejects} rejects",
         "params": json.dumps(detail.params, ensure_ascii=False) if detail.params else "",
         "error": run.error or "",
@@ -190,16 +157,11 @@ def run_detail_data(detail: RunDetail) -> dict[str, Any]:
     }
 
 
-def run_data(run: RunRow) -> dict[str, Any]:
-    """A run as data."""
-    return {**asdict(run), "duration_s": run.duration_s}
-
-
 def print_schedule(config: Config, due: Sequence[datetime], said: str) -> None:
     """When it runs, and what the service says to that."""
     print(f"{config.name}: {schedule_text(config)}")
     for moment in due:
-        print(f"  next: {_when(moment)}")
+        print(f"  next: {when(moment)}")
     if said:
         print(said)
 
@@ -251,14 +213,9 @@ def _word(state: str) -> str:
 
 
 def _run_text(run: RunRow) -> str:
-    ended = f"{run.state} at {_when(run.finalized_at)}" if run.finalized_at else run.state
+    ended = f"{run.state} at {when(run.finalized_at)}" if run.finalized_at else run.state
     error = f": {run.error.partition(chr(10))[0]}" if run.error else ""
     return f"run {run.run_id}, {ended}, {count(run.rows)} rows, attempt {run.attempt}{error}"
-
-
-def _when(moment: datetime | None) -> str:
-    """In its own zone, which it names."""
-    return f"{moment:%Y-%m-%d %H:%M:%S %Z}" if moment else "-"
 
 
 def _memory(number: int | None) -> str:

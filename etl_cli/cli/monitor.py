@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from etl_cli.cli.host import errors_of_host
+from etl_cli.cli.short_lived import run_short_lived
 from etl_cli.runtime.command_line import AsJson, Debug, console, print_json
 
 if TYPE_CHECKING:
@@ -134,7 +135,7 @@ def _refuse_contradictions(watch: float | None, *, as_json: bool, record: bool) 
 
 def main() -> None:
     """Entry point of the command `monitor-pipelines`."""
-    app(args=with_seconds(sys.argv[1:]), prog_name=PROGRAM)
+    run_short_lived(app, PROGRAM, with_seconds(sys.argv[1:]))
 
 
 if __name__ == "__main__":

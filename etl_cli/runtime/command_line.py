@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from etl_cli.runtime.display.figures import WIDTH_IN_A_PIPE
 from etl_cli.runtime.errors import EtlError, UsageError
 from etl_cli.runtime.locate import find_pipeline
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-WIDTH_IN_A_PIPE = 240
 PROGRAM = ["etl-cli"]
 """How the program is named in front of an error; a command of another name puts its own."""
 
@@ -68,6 +68,8 @@ def errors_as_lines(debug: bool, directory: Path | None = None) -> Iterator[None
         raise SystemExit(1) from None
     except (typer.Exit, typer.Abort, SystemExit):
         raise
+    except OSError as error:  # a full disk, a file that may not be read
+        _fail(": ".join(filter(None, [error.filename, error.strerror])) or str(error), 1, debug, directory)
     except Exception as error:
         told = f"{type(error).__name__}: {error}: this is a fault of etl-cli; --debug shows where"
         _fail(told, 1, debug, directory)

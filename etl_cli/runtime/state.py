@@ -52,6 +52,8 @@ def chosen_for_setting(config: Config, table: str, shards: Sequence[str]) -> lis
     source = declared_of(config).sources.get(table)
     if source is not None:
         return _chosen_of_source(config, source, shards)
+    if not config.tables:
+        raise UsageError(f"{table} is none of the pipeline's tables and own sources", "see `etl-cli plan NAME`")
     config = Request(shards=shards).of_shards(config)
     with _ledger(config) as connection:
         plan = _plan_of(config, connection, table)
@@ -93,7 +95,7 @@ def _chosen_of_source(config: Config, source: Source, members: Sequence[str]) ->
         raise UsageError(f"{source.name} has no member {', '.join(unknown)}", "see `fan_out` in etl.py")
     chosen = [WatermarkId(config.name, source.name, name) for name in members] or known
     if not chosen:
-        raise UsageError(f"no member of {source.name} has a watermark yet", "name one: --shard MEMBER")
+        raise UsageError(f"no member of {source.name} has a watermark yet", "name one: --member NAME")
     return chosen
 
 
@@ -119,8 +121,6 @@ def forget(config: Config, marks: Sequence[Watermark]) -> None:
 
 def _plan_of(config: Config, connection: SinkConnection, table: str) -> TablePlan:
     """The table's plan, whatever else may forbid a run. Raises EtlError where there is none."""
-    if not config.tables:
-        raise PlanError(f"{table} is none of the pipeline's tables and own sources", "see `etl-cli plan NAME`")
     catalogues, errors = read_catalogues(shards_of(config))
     if errors:
         raise errors[0]

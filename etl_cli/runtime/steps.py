@@ -9,7 +9,7 @@ from typing import Any
 
 import psycopg
 
-from etl_cli.runtime.errors import EtlError, UsageError
+from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.ledger.steps import PastStep, add_steps, past_steps, step_began, step_ended
 from etl_cli.runtime.program.declared import Step
 from etl_cli.runtime.program.graph import DONE, State, Walk
@@ -51,9 +51,6 @@ class Steps:
         graph = declared.graph()
         only, run_id = context.request.steps, self._run_id
         add_steps(connection, run_id, [node.name for node in graph.nodes])
-        unknown = [name for name in only if name not in self._steps]
-        if unknown:
-            raise UsageError(f"no step is named {', '.join(unknown)}", f"the steps are {', '.join(self._steps)}")
         for name in [name for name in self._steps if only and name not in only]:
             step_ended(connection, run_id, name, "skipped", tries=0)
         past = past_steps(connection, run_id)

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
+WIDTH_IN_A_PIPE = 240
+"""Columns of text where no terminal limits it: wide enough for every table in a pipe or the journal."""
+
 
 def count(number: float | None) -> str:
     """`1,234,567`; a dash for what is not known."""
@@ -29,3 +34,8 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def when(moment: datetime | None) -> str:
+    """`2026-01-31 06:00:00 CET`: in its own zone, which it names."""
+    return f"{moment:%Y-%m-%d %H:%M:%S %Z}" if moment else "-"

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from etl_cli.runtime.errors import SinkError
-from etl_cli.runtime.ledger import Ledger
 from etl_cli.runtime.ledger.history import recent_histories, recent_history
+from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.looking import history
 from etl_cli.runtime.request import Request
 from etl_cli.systemd.overview import list_pipelines, show_pipeline
 from tests.support.database import SinkDatabase
-from tests.support.pipeline import write_config
+from tests.support.pipeline import Finished, write_config
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -65,6 +68,38 @@ def test_runs_are_told_newest_first_with_their_end(directory: Path, sink: SinkDa
     assert last is not None
     assert (last.run_id, last.state, last.rows) == (second, "succeeded", 0)
     assert last.duration_s is not None
+
+
+def manage(*arguments: str, out: Path | None = None) -> Finished:
+    """`manage-pipeline` as a user calls it."""
+    command = [sys.executable, "-c", "from etl_cli.cli.manage import main; main()", *arguments]
+    with contextlib.ExitStack() as open_:
+        target = open_.enter_context(out.open("w")) if out else subprocess.PIPE
+        done = subprocess.run(command, stdout=target, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def test_a_long_error_leaves_the_others_of_a_line_their_room(directory: Path, sink: SinkDatabase) -> None:
+    with sink.open() as connection:
+        ledger = Ledger(connection)
+        ledger.register("orders", "0000abcd")
+        ledger.finish_run(ledger.start_run("orders", "f", Request("by hand")), "failed", f"{'long ' * 100}\nmore")
+        ledger.finish_run(ledger.start_run("orders", "f", Request("by hand")), "succeeded")
+    names, last, first = manage("history", str(directory)).out.splitlines()
+    assert names.split() == ["run", "state", "began", "took", "rows", "size", "attempt", "by", "host", "error"]
+    assert last.split()[:2] == ["2", "succeeded"]
+    assert first.split()[:2] == ["1", "failed"]
+    assert first.index("by hand") == last.index("by hand") == names.index("by ")
+    assert (first[-1], len(first)) == ("…", 240)
+    assert "\033" not in first
+
+
+def test_a_history_that_cannot_be_asked_for_or_written_ends_with_a_line(directory: Path, sink: SinkDatabase) -> None:
+    asked = manage("history", str(directory), "--status", "bogus")
+    assert (asked.code, asked.out) == (2, "")
+    assert asked.err.startswith("manage-pipeline: no run has the state 'bogus': use queued, running, succeeded")
+    full = manage("history", str(directory), out=Path("/dev/full"))
+    assert (full.code, full.err) == (1, "manage-pipeline: No space left on device\n")
 
 
 def test_runs_of_another_pipeline_of_the_name_are_not_told(directory: Path, sink: SinkDatabase) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from etl_cli.monitor.record import record
-from etl_cli.runtime.ledger import Ledger
+from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.request import Request
 from tests.conftest import free_port
 from tests.support.database import SinkDatabase

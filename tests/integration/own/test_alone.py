@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from pydantic import BaseModel
 
 from etl_cli.runtime import Pipeline
 from etl_cli.runtime.config import load_config
 from etl_cli.runtime.errors import ConfigError, EtlError
+from etl_cli.runtime.outcome import RunFailedError
 from etl_cli.runtime.own.alone import WITHOUT_LEDGER
 from etl_cli.runtime.service.supervisor import serve
 
@@ -82,3 +84,41 @@ def test_a_source_that_does_not_answer_ends_the_run() -> None:
     with pytest.raises(EtlError, match="numbers: read failed: RuntimeError: no answer"):
         pipeline.run()
     assert len(tries) == 3
+
+
+def test_bad_rows_failing_members_and_steps_are_treated_as_with_a_ledger() -> None:
+    pipeline, called = Pipeline("library"), []
+    kept: list[int] = []
+
+    class Number(BaseModel):
+        n: int
+
+    @pipeline.extract(
+        "numbers", model=Number, mode="append", fan_out=["a", "b", "c"], attempts=1, on_bad_row="reject", max_rejects=1
+    )
+    def numbers(member: str, bad: int) -> object:
+        if member == "b":
+            raise RuntimeError("b is away")
+        yield [{"n": "x"}] * bad + [{"n": 1}]
+
+    @pipeline.load("numbers")
+    def keep(batch: object) -> None:
+        kept.extend(batch.column("n").to_pylist())  # type: ignore[attr-defined]
+
+    @pipeline.step(retries=2, retry_delay="1ms")  # type: ignore[untyped-decorator]
+    def shaky() -> int:
+        called.append(1)
+        if len(called) < 3:
+            raise RuntimeError("not yet")
+        return 1
+
+    with pytest.raises(RunFailedError, match="b is away") as failed:
+        pipeline.run(params={"bad": 1}, steps=["numbers"])
+    assert kept == [1, 1]
+    assert (failed.value.outcome.totals.rows_read, failed.value.outcome.totals.rows_loaded) == (4, 2)
+    assert sum("does not fit the model" in note for note in failed.value.outcome.notes) == 2
+    with pytest.raises(RunFailedError, match="2 bad rows, max_rejects is 1"):
+        pipeline.run(params={"bad": 2}, steps=["numbers"], members=["c"])
+    assert kept == [1, 1]
+    assert pipeline.run(params={"bad": 0}, steps=["shaky"]).state == "succeeded"
+    assert len(called) == 3

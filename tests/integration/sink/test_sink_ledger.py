@@ -11,7 +11,6 @@ import psycopg
 import pytest
 
 from etl_cli.runtime.errors import PlanError, SinkError
-from etl_cli.runtime.ledger import Ledger, RunTotals, TaskId
 from etl_cli.runtime.ledger.chunks import (
     ChunkId,
     ChunkTakenError,
@@ -24,7 +23,7 @@ from etl_cli.runtime.ledger.chunks import (
     complete_chunk,
 )
 from etl_cli.runtime.ledger.heartbeat import hold
-from etl_cli.runtime.ledger.ledger import NewTask, PastRun, TaskEnd, record_applied
+from etl_cli.runtime.ledger.ledger import Ledger, NewTask, PastRun, RunTotals, TaskEnd, TaskId, record_applied
 from etl_cli.runtime.ledger.migrate import _LOCK, migrate, migrations
 from etl_cli.runtime.ledger.rejects import Reject, record_rejects
 from etl_cli.runtime.ledger.rescue import drop_leftovers, rescue

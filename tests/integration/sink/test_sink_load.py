@@ -13,9 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from etl_cli.runtime.errors import DataError, SinkError
-from etl_cli.runtime.ledger import Ledger, TaskId
 from etl_cli.runtime.ledger.chunks import ChunkId
-from etl_cli.runtime.ledger.ledger import NewTask
+from etl_cli.runtime.ledger.ledger import Ledger, NewTask, TaskId
 from etl_cli.runtime.load import ChunkLoader
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.planning import has_xml

@@ -9,9 +9,8 @@ import psycopg
 import pytest
 
 from etl_cli.runtime.errors import PlanError
-from etl_cli.runtime.ledger import Ledger, TaskId
 from etl_cli.runtime.ledger.heartbeat import EXPIRES_S, LOCK_CLASS, Heartbeat, hold, key, running
-from etl_cli.runtime.ledger.ledger import NewTask
+from etl_cli.runtime.ledger.ledger import Ledger, NewTask, TaskId
 from etl_cli.runtime.ledger.rescue import claim, drop_leftovers, end_sessions, rescue
 from etl_cli.runtime.request import Request
 from etl_cli.runtime.sink.connect import SinkConnection, name_session

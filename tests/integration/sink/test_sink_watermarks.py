@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from etl_cli.runtime.errors import DataError
-from etl_cli.runtime.ledger import Ledger
+from etl_cli.runtime.ledger.ledger import Ledger
 from etl_cli.runtime.ledger.watermarks import (
     WatermarkId,
     move_watermark,

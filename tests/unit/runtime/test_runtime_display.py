@@ -13,7 +13,7 @@ from etl_cli.runtime.display.lines import LineDisplay
 from etl_cli.runtime.display.live import LiveDisplay
 from etl_cli.runtime.display.summary import as_json, print_summary
 from etl_cli.runtime.errors import DataError
-from etl_cli.runtime.ledger import RunTotals
+from etl_cli.runtime.ledger.ledger import RunTotals
 from etl_cli.runtime.outcome import Outcome, TableOutcome
 from etl_cli.runtime.progress import Moved, Progress, TaskProgress, TaskState
 from etl_cli.runtime.sink.publish import Published
