@@ -46,7 +46,7 @@ def print_overviews(console: Console, overviews: Sequence[Overview]) -> None:
             when(run.attempted_at or run.created_at) if run else "-",
             _word(run.state) if run else "-",
             count(run.rows) if run else "-",
-            when(one.next_run),
+            "[yellow]paused[/]" if one.pause else when(one.next_run),
         )
     console.print(grid)
     for one in overviews:
@@ -65,6 +65,7 @@ def overview_data(overview: Overview) -> dict[str, Any]:
         "enabled": overview.enabled,
         "last_run": run_data(overview.last_run) if overview.last_run else None,
         "next_run": overview.next_run,
+        "paused": asdict(overview.pause) if overview.pause else None,
         "problems": list(overview.problems),
     }
 

@@ -73,6 +73,8 @@ def health_of(overview: Overview, now: datetime) -> Health:
     if config is not None:
         patience = Patience(run_s=max(config.stall_timeout, _QUICK_LOOK_S))
         health = judge(overview.history, Schedule.of(config), now, service, patience)
+        if overview.pause:
+            health = replace(health, reason=f"{health.reason}; {overview.pause}")
         out_of_reach = health.state == "failing" and overview.no_ledger
         return replace(health, reason=f"{health.reason}: {one_line(overview.no_ledger)}") if out_of_reach else health
     by_service = judge((), _NO_SCHEDULE, now, service)

@@ -12,7 +12,7 @@ The first rule that holds decides:
 7. `ok`: the last run ended well, or none was due yet.
 
 Slots from before the service started are not missed: `catchup` has decided on them. Nor are those that a schedule
-would have had before it was the schedule.
+would have had before it was the schedule, nor those that passed while the pipeline was paused.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STATES: tuple[State, ...] = get_args(State)
 WELL: frozenset[State] = frozenset({"ok", "running", "stopped"})
 """Nobody needs to be woken."""
 
-RunState = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted"]
+RunState = Literal["queued", "running", "succeeded", "failed", "cancelled", "interrupted", "passed"]
 
 Condition = Literal["up", "stopped", "down"]
 
@@ -41,7 +41,10 @@ _LOOP = 2
 
 @dataclass(frozen=True)
 class HistoryRow:
-    """A run as the ledger remembers it. `due` is its slot's, None for a run by hand; `sign` its newest heartbeat."""
+    """A run as the ledger remembers it. `due` is its slot's, None for a run by hand; `sign` its newest heartbeat.
+
+    In state `passed` it is none: a slot that came due while the pipeline was paused.
+    """
 
     run_id: int
     state: RunState
@@ -197,7 +200,7 @@ def _failing(case: _Case) -> Health | None:
 
 
 def _not_resumed(case: _Case) -> Health | None:
-    run = next((run for run in case.runs if run.state not in ("cancelled", "queued")), None)
+    run = next((run for run in case.runs if run.state not in ("cancelled", "queued", "passed")), None)
     if run is None or run.state != "interrupted":
         return None
     stopped = run.ended or run.began
@@ -247,7 +250,7 @@ def _well(case: _Case) -> Health:
         return Health("running", f"run {case.at_work.run_id} is at work since {_at(case.at_work.began)}; {then}")
     if case.last:
         return Health("ok", f"run {case.last.run_id} succeeded at {_at(case.last.ended or case.last.began)}; {then}")
-    if case.runs:
+    if case.runs and case.runs[0].state != "passed":
         return Health("ok", f"run {case.runs[0].run_id} is {case.runs[0].state}; {then}")
     return Health("ok", f"no run yet; {then}", f"{case.command('run')} runs it now")
 

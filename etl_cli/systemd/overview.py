@@ -22,7 +22,7 @@ from etl_cli.runtime.ledger.history import (
     recent_histories,
     tasks_of_run,
 )
-from etl_cli.runtime.ledger.pauses import Pause, paused
+from etl_cli.runtime.ledger.pauses import Pause, pauses_of
 from etl_cli.runtime.sink.connect import Sink, SinkConnection, connect_sink
 from etl_cli.systemd.command import SystemdError
 from etl_cli.systemd.service import Service, changed_since_start, known_config, service_of
@@ -60,6 +60,7 @@ class Overview:
     unit: UnitState | None
     last_run: RunRow | None
     history: Sequence[HistoryRow] | None
+    pause: Pause | None
     next_run: datetime | None
     problems: tuple[str, ...]
 
@@ -106,15 +107,9 @@ def show_pipeline(directory: Path, *, user: bool, now: datetime) -> Detail:
     if config and overview.last_run:
         tasks = _read(config, lambda connection: tasks_of_run(connection, _id(overview))) or []
     notes = _notes(overview)
-    if config and overview.last_run and (pause := pause_of(config)):
-        since = f"{pause.since:%Y-%m-%d %H:%M:%S %Z}"
-        notes.append(f"paused since {since} by {pause.by}: {pause.slots} slots have passed; `unpause` runs them again")
+    if overview.pause:
+        notes.append(str(overview.pause))
     return Detail(overview, config, tuple(next_runs(config, now, 3)) if config else (), tasks, tuple(notes))
-
-
-def pause_of(config: Config) -> Pause | None:
-    """Since when the pipeline is paused; None where it is not, or where nobody can tell."""
-    return _read(config, lambda connection: paused(connection, config.name))
 
 
 def next_runs(config: Config, now: datetime, count: int) -> list[datetime]:
@@ -144,7 +139,7 @@ def _overview(
 ) -> Overview:
     due = next_runs(found.config, now, 1) if found.config else []
     memory = remembered[found.config.id] if found.config else ""
-    no_ledger, runs = (memory, _Memory(None, None)) if isinstance(memory, str) else ("", memory)
+    no_ledger, runs = (memory, _Memory()) if isinstance(memory, str) else ("", memory)
     no_unit = "" if unit else no_unit
     return Overview(
         service=found.service,
@@ -157,6 +152,7 @@ def _overview(
         unit=unit,
         last_run=runs.last,
         history=runs.history,
+        pause=runs.pause,
         next_run=due[0] if due else None,
         problems=tuple(problem for problem in (found.broken, no_unit, no_ledger) if problem),
     )
@@ -199,8 +195,9 @@ def _units(services: Sequence[Service]) -> tuple[dict[tuple[str, str], UnitState
 class _Memory:
     """What the ledger remembers of a pipeline."""
 
-    last: RunRow | None
-    history: Sequence[HistoryRow] | None
+    last: RunRow | None = None
+    history: Sequence[HistoryRow] | None = None
+    pause: Pause | None = None
 
 
 def _remembered(configs: Sequence[Config]) -> dict[str, _Memory | str]:
@@ -221,9 +218,10 @@ def _memories_of_sink(configs: Sequence[Config]) -> dict[str, _Memory | str]:
     try:
         with connect_sink(_sink(configs[0]), "etl-cli list", attempts=1) as connection:
             last, histories = last_runs(connection, ids), recent_histories(connection, ids)
+            pauses = pauses_of(connection, ids)
     except EtlError as error:
         return {config.id: str(error) for config in configs}
-    return {config.id: _Memory(last.get(config.name), histories[config.name]) for config in configs}
+    return {c.id: _Memory(last.get(c.name), histories[c.name], pauses.get(c.name)) for c in configs}
 
 
 def _read(config: Config, reading: Callable[[SinkConnection], T]) -> T | None:

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-import psycopg
-
 from etl_cli.runtime.health import HistoryRow
-from etl_cli.runtime.ledger.migrate import ledger_errors
+from etl_cli.runtime.ledger.migrate import has_ledger, ledger_errors
+from etl_cli.runtime.ledger.slots import PAUSED
 from etl_cli.runtime.sink.connect import SinkConnection
 
 # those of a run that is under way are in its chunks, those of an ended one in its own row
@@ -70,7 +69,7 @@ class TaskRow:
 
 def last_runs(connection: SinkConnection, pipelines: Mapping[str, str]) -> dict[str, RunRow]:
     """The newest run of each pipeline, given as {name: id}; one that never ran here is left out."""
-    if not _has_ledger(connection):
+    if not has_ledger(connection):
         return {}
     with ledger_errors(connection, "reading"):
         rows = connection.execute(
@@ -117,7 +116,7 @@ def runs_of(
     since: datetime | None = None,
 ) -> list[RunRow]:
     """The pipeline's runs, newest first; of one state, or those since a time."""
-    if not _has_ledger(connection):
+    if not has_ledger(connection):
         return []
     with ledger_errors(connection, "reading"):
         rows = connection.execute(
@@ -131,26 +130,31 @@ def runs_of(
 
 
 def recent_history(connection: SinkConnection, pipeline: str, pipeline_id: str) -> list[HistoryRow]:
-    """The pipeline's runs for whoever judges its health, newest first, back to the last good one."""
+    """The pipeline's runs for whoever judges its health, newest first, back to the last good one.
+
+    The last row is the newest slot that passed while the pipeline was paused, if one did.
+    """
     return recent_histories(connection, {pipeline: pipeline_id})[pipeline]
 
 
 def recent_histories(connection: SinkConnection, pipelines: Mapping[str, str]) -> dict[str, list[HistoryRow]]:
     """The same of many pipelines of one sink, given as {name: id}, by one query; empty for one that never ran here."""
     histories: dict[str, list[HistoryRow]] = {name: [] for name in pipelines}
-    if not _has_ledger(connection):
+    if not has_ledger(connection):
         return histories
     with ledger_errors(connection, "reading"):
         rows = connection.execute(
             "SELECT p.name, r.* FROM unnest(%(names)s::text[], %(ids)s::text[]) AS wanted(name, id)"
             " JOIN etl.pipelines AS p USING (name, id)"
-            " CROSS JOIN LATERAL (SELECT n.run_id, n.state, coalesce(n.attempted_at, n.created_at), n.slot,"
+            " CROSS JOIN LATERAL ((SELECT n.run_id, n.state, coalesce(n.attempted_at, n.created_at) AS began, n.slot,"
             "  n.finalized_at, n.heartbeat_at, coalesce(n.error, '') FROM etl.runs AS n"
             "  WHERE n.pipeline = p.name AND n.run_id >= coalesce((SELECT max(g.run_id) FROM etl.runs AS g"
             "   WHERE g.pipeline = p.name AND g.state = 'succeeded'), 0)"
-            "  ORDER BY n.run_id DESC LIMIT %(limit)s) AS r"
+            "  ORDER BY n.run_id DESC LIMIT %(limit)s)"
+            " UNION ALL (SELECT 0, 'passed', s.due_at, s.due_at, s.due_at, NULL, '' FROM etl.slots AS s"
+            "  WHERE s.pipeline = p.name AND s.outcome = %(paused)s ORDER BY s.due_at DESC LIMIT 1)) AS r"
             " ORDER BY r.run_id DESC",
-            {"names": list(pipelines), "ids": list(pipelines.values()), "limit": MOST_HISTORY},
+            {"names": list(pipelines), "ids": list(pipelines.values()), "limit": MOST_HISTORY, "paused": PAUSED},
         ).fetchall()
     for name, *run in rows:
         histories[name].append(HistoryRow(*run))
@@ -170,7 +174,7 @@ def tasks_of_run(connection: SinkConnection, run_id: int) -> Sequence[TaskRow]:
 
 def run_detail(connection: SinkConnection, pipeline: str, pipeline_id: str, run_id: int) -> RunDetail | None:
     """All of one run; None where the pipeline has none of that number."""
-    if not _has_ledger(connection):
+    if not has_ledger(connection):
         return None
     with ledger_errors(connection, "reading"):
         row = connection.execute(
@@ -192,10 +196,3 @@ def run_detail(connection: SinkConnection, pipeline: str, pipeline_id: str, run_
     *run, asked_by, params, chunks, rejects = row
     tasks = tasks_of_run(connection, run_id)
     return RunDetail(RunRow(*run), asked_by, params, tasks, [StepRow(*step) for step in steps], chunks, rejects)
-
-
-def _has_ledger(connection: psycopg.Connection[tuple[object, ...]]) -> bool:
-    """Before the first run there is none."""
-    with ledger_errors(connection, "reading"):
-        row = connection.execute("SELECT to_regclass('etl.runs') IS NOT NULL").fetchone()
-    return bool(row and row[0])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
+from typing import Any
 
 import psycopg
 
@@ -84,3 +85,10 @@ def _version(connection: SinkConnection) -> int:
         return 0
     row = connection.execute("SELECT coalesce(max(version), 0) FROM etl.migrations").fetchone()
     return int(row[0]) if row else 0
+
+
+def has_ledger(connection: psycopg.Connection[Any]) -> bool:
+    """Before the first run there is none."""
+    with ledger_errors(connection, "reading"):
+        row = connection.execute("SELECT to_regclass('etl.runs') IS NOT NULL").fetchone()
+    return bool(row and row[0])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from etl_cli.runtime.ledger.migrate import has_ledger, ledger_errors
 from etl_cli.runtime.ledger.slots import PAUSED
 from etl_cli.runtime.sink.connect import SinkConnection
 
@@ -16,6 +18,10 @@ class Pause:
     since: dt.datetime
     by: str
     slots: int
+
+    def __str__(self) -> str:
+        passed = f"{self.slots} slot{'' if self.slots == 1 else 's'} {'has' if self.slots == 1 else 'have'} passed"
+        return f"paused since {self.since:%Y-%m-%d %H:%M:%S %Z} by {self.by}: {passed}; `unpause` runs them again"
 
 
 def pause(connection: SinkConnection, pipeline: str, by: str) -> bool:
@@ -41,12 +47,16 @@ def unpause(connection: SinkConnection, pipeline: str) -> int | None:
     return int(row[0]) if row else None
 
 
-def paused(connection: SinkConnection, pipeline: str) -> Pause | None:
-    """Since when and by whom the pipeline is paused; None where it is not."""
-    row = connection.execute(
-        "SELECT p.paused_at, p.paused_by, (SELECT count(*) FROM etl.slots AS s WHERE s.pipeline = p.name"
-        "  AND s.outcome = %s AND s.due_at >= p.paused_at) FROM etl.pipelines AS p"
-        " WHERE p.name = %s AND p.paused_at IS NOT NULL",
-        [PAUSED, pipeline],
-    ).fetchone()
-    return Pause(*row) if row else None
+def pauses_of(connection: SinkConnection, pipelines: Mapping[str, str]) -> dict[str, Pause]:
+    """The pauses of the pipelines that are paused, by name; `pipelines` is {name: id}."""
+    if not has_ledger(connection):
+        return {}
+    with ledger_errors(connection, "reading"):
+        rows = connection.execute(
+            "SELECT name, p.paused_at, p.paused_by, (SELECT count(*) FROM etl.slots AS s WHERE s.pipeline = name"
+            "  AND s.outcome = %s AND s.due_at >= p.paused_at)"
+            " FROM unnest(%s::text[], %s::text[]) AS wanted(name, id) JOIN etl.pipelines AS p USING (name, id)"
+            " WHERE p.paused_at IS NOT NULL",
+            [PAUSED, list(pipelines), list(pipelines.values())],
+        ).fetchall()
+    return {name: Pause(*row) for name, *row in rows}

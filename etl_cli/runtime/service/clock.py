@@ -17,15 +17,26 @@ from etl_cli.runtime.service.work import Work
 
 
 class Clock:
-    """Calls `begin` with each slot that this service is to run: it has claimed it in the ledger."""
+    """Calls `begin` with each slot that this service is to run, `passed` with those of a paused pipeline.
+
+    Both are claimed in the ledger by then.
+    """
 
     def __init__(
-        self, config: Config, timers: Timers, link: Link, log: Log, alarm: Alarm, begin: Callable[[Slot], None]
+        self,
+        config: Config,
+        timers: Timers,
+        link: Link,
+        log: Log,
+        alarm: Alarm,
+        begin: Callable[[Slot], None],
+        passed: Callable[[dt.datetime], None],
     ) -> None:
         self._timers = timers
         self._log = log
         self._alarm = alarm
         self._begin = begin
+        self._passed = passed
         self._told_until = dt.datetime.min.replace(tzinfo=dt.UTC)
         self._config = config
         self._link = link
@@ -77,6 +88,7 @@ class Clock:
             self._begin(slot)
         elif claim == "paused":
             self._log.info(f"the slot {self.local(slot.due)} passes: the pipeline is paused")
+            self._passed(slot.due)
 
     def _tell_missed(self, passed: Sequence[Slot], due: Sequence[Slot]) -> None:
         """Of slots that passed while the service or the sink was down; an alert tells each of them once."""

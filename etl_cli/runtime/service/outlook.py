@@ -55,6 +55,12 @@ class Outlook:
         """The ledger's history as it is now."""
         self.view = replace(self.view, history=history)
 
+    def passed(self, due: datetime) -> None:
+        """A slot came due while the pipeline is paused."""
+        if self.view.history is not None:
+            runs = [row for row in self.view.history if row.state != "passed"]
+            self.view = replace(self.view, history=[*runs, HistoryRow(0, "passed", due, due, due)])
+
     def lost_ledger(self) -> None:
         """Nothing is known of runs until it is back."""
         self.view = replace(self.view, history=None)

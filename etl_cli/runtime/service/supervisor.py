@@ -13,7 +13,7 @@ from pathlib import Path
 from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.ledger.heartbeat import works_in_sink
 from etl_cli.runtime.ledger.retention import prune
-from etl_cli.runtime.schedule import Slot
+from etl_cli.runtime.schedule import Schedule, Slot
 from etl_cli.runtime.service.alarm import Alarm
 from etl_cli.runtime.service.attempts import Attempts
 from etl_cli.runtime.service.child import Child
@@ -73,8 +73,8 @@ class Supervisor:
         self._link = link = self._watch.link
         self._endings = endings = Endings(taken, link)
         self._alarm = Alarm(directory, taken, log)
-        self._clock = clock = Clock(config, timers, link, log, self._alarm, self._offer_slot)
-        self._outlook = Outlook(config, clock.schedule, log)
+        self._outlook = Outlook(config, Schedule.of(config), log)
+        self._clock = clock = Clock(config, timers, link, log, self._alarm, self._offer_slot, self._outlook.passed)
         self._attempts = Attempts(
             directory, taken, selector, timers, self._on_report, self._on_end, self._works_in_sink
         )

@@ -5,21 +5,33 @@ from __future__ import annotations
 import contextlib
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+import yaml
 
+from etl_cli.monitor.look import health_of
+from etl_cli.runtime.config import load_config
 from etl_cli.runtime.errors import SinkError
+from etl_cli.runtime.health import Service, judge
 from etl_cli.runtime.ledger.history import recent_histories, recent_history
 from etl_cli.runtime.ledger.ledger import Ledger
+from etl_cli.runtime.ledger.pauses import pause, unpause
+from etl_cli.runtime.ledger.slots import claim_slot
 from etl_cli.runtime.looking import history
 from etl_cli.runtime.request import Request
+from etl_cli.runtime.schedule import Schedule
 from etl_cli.systemd.overview import list_pipelines, show_pipeline
+from etl_cli.systemd.systemctl import UnitState
 from tests.support.database import SinkDatabase
 from tests.support.pipeline import Finished, write_config
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+RUNNING = UnitState(
+    "etl-orders.service", True, "active", "running", True, "success", "", 1, 0, 0, NOW, None, None, None, (), False
+)
 
 
 @pytest.fixture
@@ -149,3 +161,32 @@ def test_a_broken_configuration_is_told_in_the_list(directory: Path) -> None:
     [overview] = list_pipelines([directory], user=False, now=NOW)
     assert overview.service.name == directory.name
     assert any("problems" in problem or "missing" in problem for problem in overview.problems)
+
+
+def test_a_pause_is_told_and_its_slots_are_missed_by_nobody(directory: Path, sink: SinkDatabase) -> None:
+    config = yaml.safe_load((directory / "config.yaml").read_text())
+    write_config(directory, {**config, "schedule": "@hourly"})
+    now, last = datetime(2026, 1, 5, 10, 30, tzinfo=UTC), datetime(2026, 1, 5, 8, 30, tzinfo=UTC)
+    up = Service("orders", since=last)
+    with sink.open() as connection:
+        ledger = Ledger(connection)
+        ledger.register("orders", "0000abcd")
+        assert pause(connection, "orders", "ann@host")
+        for hour in (9, 10):
+            connection.execute("UPDATE etl.pipelines SET paused_at = %s", [last])
+            assert claim_slot(connection, "orders", last.replace(hour=hour, minute=0), 0) == "paused"
+        [overview] = list_pipelines([directory], user=False, now=now)
+        assert overview.pause is not None
+        assert (overview.pause.by, overview.pause.slots) == ("ann@host", 2)
+        assert "paused since 2026-01-05 08:30:00 UTC by ann@host: 2 slots have passed" in str(overview.pause)
+        assert str(overview.pause) in show_pipeline(directory, user=False, now=now).notes
+        assert "; paused since " in health_of(replace(overview, unit=RUNNING), now).reason
+        rows = recent_history(connection, "orders", "0000abcd")
+        schedule = Schedule.of(load_config(directory))
+        assert [row.state for row in rows] == ["passed"]
+        assert judge(rows, schedule, now, up).state == "ok"
+        assert judge(rows, schedule, now.replace(hour=11), up).state == "late"
+        assert unpause(connection, "orders") == 2
+        [overview] = list_pipelines([directory], user=False, now=now)
+        assert overview.pause is None
+        assert judge(overview.history, schedule, now, up).state == "ok"

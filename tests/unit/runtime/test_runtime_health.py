@@ -167,6 +167,15 @@ def test_a_slot_that_came_due_while_a_run_was_at_work_is_not_missed() -> None:
     assert state_of([run(7, "running", 100, sign=ago(1))]).state == "running"
 
 
+def test_a_slot_that_passed_while_the_pipeline_was_paused_is_not_missed() -> None:
+    before, slot = run(7, "succeeded", 150), datetime(2026, 1, 5, 10, tzinfo=UTC)
+    passed = HistoryRow(0, "passed", slot, slot, slot)
+    assert state_of([before, passed]).state == "ok"
+    assert state_of([passed]).reason.startswith("no run yet; next slot")
+    earlier = replace(passed, due=ago(120), began=ago(120), ended=ago(120))
+    assert state_of([before, earlier]).state == "late"
+
+
 def test_a_run_by_hand_since_the_slot_makes_up_for_it() -> None:
     assert state_of([run(8, "succeeded", 10, due=None), run(7, "succeeded", 150)]).state == "ok"
 
