@@ -42,3 +42,10 @@ def print_history(runs: Sequence[RunRow]) -> None:
 def run_data(run: RunRow) -> dict[str, Any]:
     """A run as data."""
     return {**asdict(run), "duration_s": run.duration_s}
+
+
+def run_text(run: RunRow) -> str:
+    """A run in a line, with the first of its error."""
+    ended = f"{run.state} at {when(run.finalized_at)}" if run.finalized_at else run.state
+    error = f": {run.error.partition(chr(10))[0]}" if run.error else ""
+    return f"run {run.run_id}, {ended}, {count(run.rows)} rows, attempt {run.attempt}{error}"

@@ -151,20 +151,25 @@ def show(name: Name, run: RunId, as_json: AsJson = False, debug: Debug = False) 
 def wait(name: Name, run: RunId, debug: Debug = False) -> None:
     """Wait until a run has ended; ends with 0 where it succeeded, else with 1."""
     with pipeline_of_host(PROGRAM, name, debug) as directory:
+        from etl_cli.cli.history_show import run_text
+        from etl_cli.runtime import looking
         from etl_cli.runtime.asking import wait_for_run
 
         state = wait_for_run(directory, run)
-        print(f"run {run} {state}")
+        print(run_text(looking.show_run(directory, run).run))
         raise typer.Exit(0 if state == "succeeded" else 1)
 
 
 def _asked(name: str, directory: Path, request: int, what: str, wait: bool) -> None:
     print(f"asked for {what} (request {request}): `manage-pipeline logs {name} -f` shows what becomes of it")
     if wait:
+        from etl_cli.cli.history_show import run_text
+        from etl_cli.runtime import looking
         from etl_cli.runtime.asking import wait_for
 
         answer = wait_for(directory, request)
-        print(answer)
+        ended = looking.run_asked_by(directory, request)
+        print(run_text(ended) if ended else answer)
         raise typer.Exit(0 if answer == "succeeded" else 1)
     from etl_cli.runtime.asking import is_taken
 

@@ -12,13 +12,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from etl_cli.cli.history_show import run_data
+from etl_cli.cli.history_show import run_data, run_text
 from etl_cli.runtime.display.figures import count, duration, megabytes, when
 
 if TYPE_CHECKING:
     from etl_cli.runtime.alerts import Delivery
     from etl_cli.runtime.config.model import Config
-    from etl_cli.runtime.ledger.history import RunDetail, RunRow
+    from etl_cli.runtime.ledger.history import RunDetail
     from etl_cli.systemd.journal import Entry
     from etl_cli.systemd.overview import Detail, Overview
 
@@ -49,9 +49,13 @@ def print_overviews(console: Console, overviews: Sequence[Overview]) -> None:
             "[yellow]paused[/]" if one.pause else when(one.next_run),
         )
     console.print(grid)
+    concerned: dict[str, list[str]] = {}
     for one in overviews:
         for problem in one.problems:
-            console.print(f"[yellow]{escape(one.service.name)}[/]: {escape(problem)}", highlight=False, soft_wrap=True)
+            concerned.setdefault(problem, []).append(one.service.name)
+    for problem, names in concerned.items():
+        told = "all pipelines" if 1 < len(names) == len(overviews) else ", ".join(names)
+        console.print(f"[yellow]{escape(told)}[/]: {escape(problem)}", highlight=False, soft_wrap=True)
 
 
 def overview_data(overview: Overview) -> dict[str, Any]:
@@ -83,7 +87,7 @@ def print_detail(console: Console, detail: Detail) -> None:
     if detail.config:
         facts["schedule"] = schedule_text(detail.config)
         facts["next runs"] = ", ".join(when(due) for due in detail.next_runs) or "-"
-    facts["last run"] = _run_text(run) if run else "none known"
+    facts["last run"] = run_text(run) if run else "none known"
     for name, value in facts.items():
         console.print(f"{name:10} {escape(value)}", highlight=False, soft_wrap=True)
     if detail.tasks:
@@ -211,12 +215,6 @@ def _grid(*columns: str) -> Table:
 def _word(state: str) -> str:
     colour = _COLOURS.get(state)
     return f"[{colour}]{state}[/]" if colour else state
-
-
-def _run_text(run: RunRow) -> str:
-    ended = f"{run.state} at {when(run.finalized_at)}" if run.finalized_at else run.state
-    error = f": {run.error.partition(chr(10))[0]}" if run.error else ""
-    return f"run {run.run_id}, {ended}, {count(run.rows)} rows, attempt {run.attempt}{error}"
 
 
 def _memory(number: int | None) -> str:

@@ -129,6 +129,15 @@ def runs_of(
     return [RunRow(*row) for row in rows]
 
 
+def run_of_request(connection: SinkConnection, request_id: int) -> RunRow | None:
+    """The last run that a request led to."""
+    with ledger_errors(connection, "reading"):
+        row = connection.execute(
+            f"SELECT {_COLUMNS} FROM etl.runs AS r WHERE r.request_id = %s ORDER BY r.run_id DESC LIMIT 1", [request_id]
+        ).fetchone()
+    return RunRow(*row) if row else None
+
+
 def recent_history(connection: SinkConnection, pipeline: str, pipeline_id: str) -> list[HistoryRow]:
     """The pipeline's runs for whoever judges its health, newest first, back to the last good one.
 

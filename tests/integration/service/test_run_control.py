@@ -142,7 +142,7 @@ def test_a_cancel_ends_no_run_that_was_asked_for_after_it(shards: Shards, sink: 
         until(lambda: rows_of(sink, "SELECT 1 FROM etl.pipelines"))
         with sink.open() as connection:
             connection.execute(FORGOTTEN)
-        assert manage("run", directory, "--wait").out.endswith("succeeded\n")
+        assert ", succeeded at " in manage("run", directory, "--wait").out
         service.said("somebody cancels nothing")
     assert rows_of(sink, "SELECT answer FROM etl.requests ORDER BY request_id") == [(OVER,), ("succeeded",)]
 
@@ -263,14 +263,15 @@ def test_retry_rerun_show_and_wait(shards: Shards, sink: SinkDatabase, pipeline:
         assert said(sink) == ["first", "second", "second"]
         assert rows_of(sink, "SELECT result FROM etl.steps WHERE (run_id, step) = (2, 'second')") == [(7,)]
         assert rows_of(sink, "SELECT retry_of FROM etl.runs WHERE run_id = 2") == [(1,)]
-        assert manage("run", directory, "--wait", "--param", "factor=2").code == 1
+        failed = manage("run", directory, "--wait", "--param", "factor=2")
+        assert (failed.code, "run 3, failed at " in failed.out, 'step "second" failed' in failed.out) == (1, True, True)
         assert manage("retry", directory, "3", "--wait").code == 1
         assert said(sink)[3:] == ["first", "second", "second"], "a retry keeps what has succeeded"
         assert manage("retry", directory, "1").code == 2
         assert manage("rerun", directory, "99", "--from", "second", "--wait").code == 2
         assert manage("run", directory, "--step", "first", "--wait").code == 0
         assert said(sink)[6:] == ["first"]
-        assert manage("wait", directory, "1").out == "run 1 succeeded\n"
+        assert manage("wait", directory, "1").out.startswith("run 1, succeeded at ")
         assert manage("wait", directory, "3").code == 1
         assert manage("wait", directory, "999").code == 2
     shown = manage("show", directory, "3").out
