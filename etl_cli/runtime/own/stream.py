@@ -37,7 +37,7 @@ from etl_cli.runtime.program.hooks import BATCH_HOOKS, Hook, Hooks
 from etl_cli.runtime.program.importing import declared_in, told_of
 from etl_cli.runtime.program.passage import Passage
 from etl_cli.runtime.redact import redact, secrets_in
-from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, name_session, translate
+from etl_cli.runtime.sink.connect import SERIALIZATION_FAILURE, SinkConnection, connect_sink, name_session, translate
 from etl_cli.runtime.sink.queries import execute
 from etl_cli.runtime.sink.shadow import Shadow
 from etl_cli.runtime.stopwatch import Stopwatch
@@ -86,7 +86,7 @@ def _sink_errors(job: ExtractJob) -> Iterator[None]:
     except DataError as error:
         if isinstance(error.__cause__, psycopg.errors.UniqueViolation) and job.members_share_keys:
             # another member has inserted the key meanwhile: the next try finds it there
-            raise SinkError(error.message, error.remedy, sqlstate=error.__cause__.sqlstate) from error
+            raise SinkError(error.message, error.remedy, sqlstate=SERIALIZATION_FAILURE) from error
         raise
 
 

@@ -11,7 +11,7 @@ import psycopg
 
 from etl_cli.runtime.errors import EtlError, SinkError, SourceError
 from etl_cli.runtime.events import Failed
-from etl_cli.runtime.ledger.chunks import ChunkTakenError, SupersededError, committed, is_transient
+from etl_cli.runtime.ledger.chunks import ChunkTakenError, committed, is_transient
 from etl_cli.runtime.ledger.ledger import TaskId
 from etl_cli.runtime.program.sources import Retries
 from etl_cli.runtime.sink.connect import SinkConnection, translate
@@ -39,7 +39,7 @@ class Tries:
     def delay(self, connection: SinkConnection, event: Failed) -> float | None:
         """Seconds until another try; None where none would help, or enough in a row have recorded nothing."""
         error = event.error
-        if isinstance(error, SupersededError) or not isinstance(error, SourceError | SinkError):
+        if not isinstance(error, SourceError | SinkError) or not _may_pass(error):
             return None
         count = self._counts.setdefault(event.job.task, _Count())
         chunks = committed(connection, event.job.task, event.job.stream).chunks

@@ -15,6 +15,8 @@ LOCK_TIMEOUT_S = 10
 IDLE_IN_TRANSACTION_S = 300
 CLIENT_CHECK_S = 5
 """A statement whose client is gone ends within this time (`client_connection_check_interval`)."""
+SERIALIZATION_FAILURE = "40001"
+"""The SQLSTATE of what another try may mend."""
 
 SinkConnection = psycopg.Connection[tuple[Any, ...]]
 

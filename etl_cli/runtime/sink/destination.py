@@ -12,7 +12,7 @@ from psycopg import sql
 from etl_cli.runtime.errors import DataError, SinkError
 from etl_cli.runtime.names import quote_sink, quote_text
 from etl_cli.runtime.plan import TablePlan
-from etl_cli.runtime.sink.connect import SinkConnection
+from etl_cli.runtime.sink.connect import SERIALIZATION_FAILURE, SinkConnection
 from etl_cli.runtime.sink.merge import Counts, Merge, cursor_of
 from etl_cli.runtime.sink.queries import execute, query
 from etl_cli.runtime.sink.shadow import Shadow
@@ -22,8 +22,6 @@ OPERATION = "etl_operation"
 """The staging table's column that tells in mode changes what became of a row: U is there, D is gone."""
 
 _STAGING = "pg_temp.etl_staging"
-_SERIALIZATION_FAILURE = "40001"
-"""What another try may mend."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +131,7 @@ class Destination:
         remedy = "keep `shard_column`, or correct `key`: without it keys are unique over all shards"
         if self.how == "changes":
             # the row may have moved: the shard where it was tells so in a moment, and this chunk is tried again
-            raise SinkError(told, remedy, sqlstate=_SERIALIZATION_FAILURE)
+            raise SinkError(told, remedy, sqlstate=SERIALIZATION_FAILURE)
         raise DataError(told, remedy)
 
     def _insert(self, connection: SinkConnection, plan: TablePlan) -> Counts:

@@ -255,3 +255,21 @@ def test_an_older_version_that_is_read_later_does_not_win(
     assert rows_of(sink, "SELECT at, v FROM items") == [("b", "new")]
     ran(directory.cli("run", "--param", "first=1", "--full"))
     assert rows_of(sink, "SELECT at, v FROM items") == [("b", "new")]
+
+
+def test_what_the_sink_will_never_take_is_not_tried_again(own: Own, sink: SinkDatabase) -> None:
+    directory = own("""
+@pipeline.extract("items", key=["id"], attempts=5, delay="10ms")
+def items():
+    times("asked")
+    yield {"id": 1}
+""")
+    with sink.connect() as connection:
+        connection.execute("CREATE TABLE items (id bigint PRIMARY KEY)")
+        connection.execute(
+            "CREATE FUNCTION never() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'never'; END $$;"
+            "CREATE TRIGGER never BEFORE INSERT ON items FOR EACH ROW EXECUTE FUNCTION never()"
+        )
+    failed = directory.cli("run")
+    assert (failed.code, "never" in failed.err) == (1, True)
+    assert (directory.path / "asked").read_text() == "x"
