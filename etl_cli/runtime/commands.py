@@ -125,11 +125,11 @@ def _plan(directory: Path, ddl: bool, as_json: bool) -> None:
         return
     from etl_cli.runtime.display.reports import plan_as_json, print_plan
 
+    declared, schema = declared_of(config), config.sink.schema_
     if as_json:
-        print_json(plan_as_json(resolved))
-        return
-    declared = declared_of(config)
-    print_plan(console(), resolved, declared.graph().nodes if declared.steps else ())
+        print_json(plan_as_json(resolved, declared, schema))
+    else:
+        print_plan(console(), resolved, declared, schema)
 
 
 def _run(directory: Path, request: Request, as_json: bool) -> None:

@@ -14,7 +14,8 @@ from etl_cli.runtime.display.figures import count
 from etl_cli.runtime.ledger.watermarks import Watermark
 from etl_cli.runtime.plan import TablePlan
 from etl_cli.runtime.planning import Resolved
-from etl_cli.runtime.program.graph import Node
+from etl_cli.runtime.program.declared import Declared
+from etl_cli.runtime.program.sources import Source
 
 _MARKS = {"ok": "[green]ok[/]     ", "note": "[yellow]note[/]   ", "problem": "[bold red]problem[/]"}
 
@@ -31,8 +32,11 @@ def print_findings(console: Console, findings: list[Finding]) -> None:
         console.print("[bold green]ready to run[/]", highlight=False)
 
 
-def print_plan(console: Console, resolved: Resolved, steps: Sequence[Node] = ()) -> None:
-    """Tasks, modes, keys, and each column with both types; then the steps, where etl.py declares some."""
+def print_plan(console: Console, resolved: Resolved, declared: Declared, schema: str) -> None:
+    """Tasks, modes, keys, and each column with both types; then the steps, where etl.py declares some.
+
+    `schema` is the sink's, for the targets of own sources.
+    """
     for table, apply in ((t.plan, t.apply) for t in resolved.tables):
         estimate = ", ".join(f"{shard} {count(rows)}" for shard, rows in table.row_estimates.items())
         console.print(f"[bold]{escape(table.source)}[/] -> [bold]{escape(table.target)}[/]", highlight=False)
@@ -47,11 +51,30 @@ def print_plan(console: Console, resolved: Resolved, steps: Sequence[Node] = ())
         for name, value in facts.items():
             console.print(f"  {name:6} {escape(value)}", highlight=False, soft_wrap=True)
         console.print(_columns(table))
-    for step in steps:
+    for step in declared.graph().nodes if declared.steps else ():
         after = f" after {', '.join(sorted(step.needs))}" if step.needs else ""
         console.print(f"step [bold]{escape(step.name)}[/]{escape(after)}", highlight=False, soft_wrap=True)
+        if step.name in declared.sources:
+            for name, value in source_facts(declared.sources[step.name], schema).items():
+                console.print(f"  {name:6} {escape(value)}", highlight=False, soft_wrap=True)
     for note in resolved.notes:
         console.print(f"[yellow]note[/] {escape(note)}", highlight=False, soft_wrap=True)
+
+
+def source_facts(source: Source, schema: str) -> dict[str, str]:
+    """What is known of an own source before it yields: its columns are those of its rows."""
+    facts = {"target": ".".join(source.target_name(schema)) if source.to_sink else "own writers only"}
+    key = [*source.key, *([source.member_column] if source.member_column else [])]
+    facts |= {"mode": source.mode, "key": ", ".join(key) or "none"}
+    if source.cursor:
+        facts["cursor"] = source.cursor
+    if isinstance(source.fan_out, str):
+        facts["for"] = f"what step {source.fan_out} gives"
+    elif callable(source.fan_out):
+        facts["for"] = f"what {getattr(source.fan_out, '__name__', 'a function')} gives"
+    elif source.fan_out is not None:
+        facts["for"] = ", ".join(source.members({}, lambda function: {}))
+    return facts
 
 
 def print_watermarks(console: Console, marks: Sequence[Watermark]) -> None:
@@ -69,8 +92,9 @@ def print_watermarks(console: Console, marks: Sequence[Watermark]) -> None:
     console.print(grid)
 
 
-def plan_as_json(resolved: Resolved) -> dict[str, Any]:
+def plan_as_json(resolved: Resolved, declared: Declared, schema: str) -> dict[str, Any]:
     """The plan as data."""
+    steps = declared.graph().nodes if declared.steps else ()
     return {
         "pipeline": resolved.plan.pipeline,
         "shards": list(resolved.plan.shards),
@@ -100,6 +124,8 @@ def plan_as_json(resolved: Resolved) -> dict[str, Any]:
             }
             for table, apply in ((t.plan, t.apply) for t in resolved.tables)
         ],
+        "steps": [{"name": step.name, "after": sorted(step.needs)} for step in steps],
+        "sources": {name: source_facts(source, schema) for name, source in declared.sources.items()},
     }
 
 

@@ -22,7 +22,7 @@ from etl_cli.runtime.own.job import ExtractJob
 from etl_cli.runtime.own.marks import OwnMarks
 from etl_cli.runtime.own.members import failed_members, members_of
 from etl_cli.runtime.own.tries import Tries
-from etl_cli.runtime.own.visible import publish_shadow, shadow_for
+from etl_cli.runtime.own.visible import publish_shadow, remove_other_members, shadow_for
 from etl_cli.runtime.planning import sink_of
 from etl_cli.runtime.program.importing import told_of
 from etl_cli.runtime.program.runner import StepEnd
@@ -232,6 +232,8 @@ class Extracting:
         if all(past[source.name, name].state == "applied" for name in names):
             return
         rows = {name: context.progress.tasks[source.name, name].moved.rows_loaded for name in names}
+        if names:
+            remove_other_members(connection, source, self._shadow, names, context.config.defaults.names)
 
         def record(inner: SinkConnection) -> None:
             refuse_superseded(inner, facts.run_id, facts.attempt)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from etl_cli.runtime.errors import DataError, PlanError
-from etl_cli.runtime.names import cut, fold, with_suffix
+from etl_cli.runtime.names import cut, fold, quote_sink, quote_text, with_suffix
 from etl_cli.runtime.own.plan import FROM_PROGRAM, member_column_of, table_plan
 from etl_cli.runtime.plan import DELETED_AT, LINEAGE, ColumnPlan, TablePlan
 from etl_cli.runtime.program.declared import Change
@@ -15,6 +15,7 @@ from etl_cli.runtime.sink.apply import Apply, decide
 from etl_cli.runtime.sink.connect import SinkConnection
 from etl_cli.runtime.sink.merge import create_changes_table
 from etl_cli.runtime.sink.publish import Part, Published, publish
+from etl_cli.runtime.sink.queries import execute
 from etl_cli.runtime.sink.shadow import Shadow, create_shadow
 from etl_cli.runtime.sink.swap import Record
 from etl_cli.runtime.sink.target import Target, read_target
@@ -31,6 +32,16 @@ def shadow_for(connection: SinkConnection, source: Source, schema: str, mark: st
     is_there = read_target(connection, target_schema, name) is not None
     lends = is_there and bool(source.key)
     return Shadow("etl" if lends else target_schema, with_suffix(name, f"__etl_{mark}"))
+
+
+def remove_other_members(
+    connection: SinkConnection, source: Source, shadow: Shadow, members: Sequence[str], names: str
+) -> None:
+    """Take out of the shadow what an earlier attempt has loaded for members that are none any more."""
+    column = member_column_of(source, names)
+    if column is not None and read_target(connection, shadow.schema, shadow.name) is not None:
+        listed = ", ".join(map(quote_text, members))
+        execute(connection, f"DELETE FROM {shadow.quoted} WHERE {quote_sink(column)} NOT IN ({listed})")
 
 
 def publish_shadow(

@@ -273,3 +273,51 @@ def items():
     failed = directory.cli("run")
     assert (failed.code, "never" in failed.err) == (1, True)
     assert (directory.path / "asked").read_text() == "x"
+
+
+def test_a_member_that_is_none_any_more_leaves_no_rows(own: Own, sink: SinkDatabase) -> None:
+    directory = own("""
+def accounts():
+    return json.loads((HERE / "accounts").read_text())
+
+@pipeline.extract("items", key="id", mode="replace", fan_out=accounts, member_column="account", attempts=1)
+def items(member):
+    if member == "b" and times("b") == 1:
+        raise OSError("away")
+    times(member)
+    yield {"id": 1}
+""")
+    (directory.path / "accounts").write_text('["a", "b", "c%"]')
+    assert directory.cli("run").code == 1
+    (directory.path / "accounts").write_text('["a", "b"]')
+    ran(directory.cli("run", "--resume"))
+    assert rows_of(sink, "SELECT account FROM items ORDER BY 1") == [("a",), ("b",)]
+    assert (directory.path / "a").read_text() == "x", "what was loaded is not read again"
+    assert leftovers(sink) == []
+
+
+def test_a_plan_tells_the_targets_of_own_sources(own: Own, sink: SinkDatabase) -> None:
+    directory = own("""
+@pipeline.extract("items", key="id", cursor="at", fan_out=["a", "b"], member_column="account", target="x.things")
+def items():
+    yield {}
+
+@pipeline.step
+def accounts():
+    return []
+
+@pipeline.extract("rest", key="id", fan_out="accounts", to_sink=False)
+def rest():
+    yield {}
+
+@pipeline.load("rest")
+def keep(batch):
+    pass
+""")
+    shown = [" ".join(line.split()) for line in ran(directory.cli("plan")).out.splitlines()]
+    for line in ("target x.things", "key id, account", "cursor at", "for a, b", "target own writers only"):
+        assert line in shown
+    assert "for what step accounts gives" in shown
+    data = directory.cli("plan", "--json").data
+    assert data["sources"]["items"]["mode"] == "upsert"
+    assert data["steps"][-1] == {"name": "rest", "after": ["accounts"]}
