@@ -17,14 +17,21 @@ from etl_cli.runtime.config import Config, load_config
 from etl_cli.runtime.errors import EtlError, SourceError
 from etl_cli.runtime.expansion import names
 from etl_cli.runtime.ledger.ledger import Ledger
-from etl_cli.runtime.ledger.migrate import ledger_errors
+from etl_cli.runtime.ledger.migrate import has_ledger, ledger_errors
 from etl_cli.runtime.locate import vendored_version
 from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.pending import refused
 from etl_cli.runtime.plan import Plan, TablePlan
 from etl_cli.runtime.planner import make_plan
-from etl_cli.runtime.planning import Resolved, declared_of, params_of_runs, resolve, shards_of, sink_of
-from etl_cli.runtime.request import EVERYTHING
+from etl_cli.runtime.planning import (
+    Resolved,
+    declared_of,
+    problems_of_program,
+    resolve,
+    shards_of,
+    sink_of,
+    targets_of_sources,
+)
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, translate
 from etl_cli.runtime.source.catalogue import Catalogue, read_catalogue
 from etl_cli.runtime.source.connect import Shard, connect_arrow, connect_odbc
@@ -80,7 +87,7 @@ def _configuration(config: Config) -> Iterator[Finding]:
     if not declared.steps:
         yield Finding("configuration", "problem", "tables: none are named: add some, e.g. - source: dbo.orders")
         return
-    problems = declared.problems([], params_of_runs(config, EVERYTHING))
+    problems = problems_of_program(config, declared, ())
     yield from (Finding("program", "problem", text) for text in problems)
     if not problems:
         yield Finding("program", "ok", f"steps: {', '.join(node.name for node in declared.graph().nodes)}")
@@ -176,6 +183,9 @@ def _sink_and_tables(config: Config, catalogues: list[Catalogue]) -> Iterator[Fi
         return
     with connection:
         yield from _sink(config, connection)
+        own = _own_targets(config)
+        yield from (Finding("program", "ok", f"{source} -> {target}") for source, target in own.items())
+        targets = list(own.values())
         if catalogues:
             try:
                 resolved = resolve(config, catalogues, connection)
@@ -185,6 +195,29 @@ def _sink_and_tables(config: Config, catalogues: list[Catalogue]) -> Iterator[Fi
             problems = [p for p in resolved.problems if p not in refused(config)]
             yield from _tables(resolved.plan, problems, resolved.notes, len(config.source.shards) - len(catalogues))
             yield from _rights(resolved, connection)
+            targets += [table.target for table in resolved.plan.tables]
+        yield from _other_writers(config, targets, connection)
+
+
+def _own_targets(config: Config) -> dict[str, str]:
+    try:
+        return targets_of_sources(config, declared_of(config))
+    except EtlError:
+        return {}  # told with the program, or the tables
+
+
+def _other_writers(config: Config, targets: list[str], connection: SinkConnection) -> Iterator[Finding]:
+    """Pipelines that write the same tables: each may take the other's rows away."""
+    if not has_ledger(connection):
+        return
+    rows = connection.execute(
+        "SELECT DISTINCT t.target, r.pipeline FROM etl.tasks AS t JOIN etl.runs AS r USING (run_id)"
+        " WHERE t.target = ANY(%s) AND r.pipeline <> %s ORDER BY 1, 2",
+        [targets, config.name],
+    ).fetchall()
+    for target, pipeline in rows:
+        told = f"pipeline {pipeline} has written {target} as well"
+        yield Finding("sink", "note", f"{told}: in modes replace and sync one takes the other's rows away")
 
 
 def _sink(config: Config, connection: SinkConnection) -> Iterator[Finding]:

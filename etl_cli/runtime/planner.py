@@ -5,7 +5,7 @@ It decides and reads nothing: no database is asked here. All problems are collec
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from etl_cli.runtime.config.model import Config
 from etl_cli.runtime.expansion import expand
@@ -48,20 +48,26 @@ def make_plan(
         notes += table.notes
         if planned is not None:
             tables.append(planned)
-    problems += _target_collisions(tables)
+    problems += shared_targets(_writes(tables))
     shards = tuple(catalogue.shard for catalogue in catalogues)
     return Plan(config.name, shards, tuple(tables)), problems, notes
 
 
-def _target_collisions(tables: Sequence[TablePlan]) -> Problems:
-    sources: dict[str, list[str]] = {}
+def _writes(tables: Sequence[TablePlan]) -> Iterator[tuple[str, str]]:
     for table in tables:
-        sources.setdefault(table.target, []).append(table.source)
+        yield table.target, table.source
         if table.track_changes:
-            sources.setdefault(f"{table.target}_changes", []).append(f"the changes of {table.source}")
+            yield f"{table.target}_changes", f"the changes of {table.source}"
+
+
+def shared_targets(writes: Iterable[tuple[str, str]]) -> Problems:
+    """A line for each target that more than one writes; `writes` gives targets and who writes them."""
+    writers: dict[str, list[str]] = {}
+    for target, who in writes:
+        writers.setdefault(target, []).append(who)
     return [
         f"{' and '.join(sorted(meeting))} would share the target {target}: give one of them its own `target`"
-        for target, meeting in sources.items()
+        for target, meeting in writers.items()
         if len(set(meeting)) > 1
     ]
 

@@ -17,7 +17,7 @@ from etl_cli.runtime.loading import Loading, applied, exact, loading_of
 from etl_cli.runtime.names import quote_sink, quote_text
 from etl_cli.runtime.pending import refused
 from etl_cli.runtime.plan import Plan, TablePlan
-from etl_cli.runtime.planner import make_plan
+from etl_cli.runtime.planner import make_plan, shared_targets
 from etl_cli.runtime.program.declared import Change, Declared
 from etl_cli.runtime.program.importing import declared_in
 from etl_cli.runtime.request import EVERYTHING, Request
@@ -145,7 +145,7 @@ def with_changes(config: Config, plan: Plan, problems: list[str], request: Reque
         problems.append(str(error))
         return plan
     if not request.tables:
-        problems += declared.problems([table.source for table in plan.tables], params_of_runs(config, request))
+        problems += problems_of_program(config, declared, plan.tables, request)
     tables = []
     for table in plan.tables:
         changes = declared.of_table(table.source)
@@ -154,6 +154,27 @@ def with_changes(config: Config, plan: Plan, problems: list[str], request: Reque
         except EtlError as error:
             problems.append(str(error))
     return replace(plan, tables=tuple(tables))
+
+
+def problems_of_program(
+    config: Config, declared: Declared, tables: Sequence[TablePlan], request: Request = EVERYTHING
+) -> list[str]:
+    """A line for each thing in etl.py that cannot be."""
+    sources = [table.source for table in tables]
+    return declared.problems(sources, params_of_runs(config, request)) + _shared_by_sources(config, declared, tables)
+
+
+def targets_of_sources(config: Config, declared: Declared) -> dict[str, str]:
+    """Which table each own source writes, by the source's name."""
+    schema = config.sink.schema_
+    return {s.name: ".".join(s.target_name(schema)) for s in declared.sources.values() if s.to_sink}
+
+
+def _shared_by_sources(config: Config, declared: Declared, tables: Sequence[TablePlan]) -> list[str]:
+    """A line for each target of an own source that something else of the pipeline writes as well."""
+    own = [(target, f'@pipeline.extract("{name}")') for name, target in targets_of_sources(config, declared).items()]
+    targets = {target for target, _ in own}
+    return shared_targets([*own, *((table.target, table.source) for table in tables if table.target in targets)])
 
 
 def params_of_runs(config: Config, request: Request) -> list[dict[str, Any]]:
@@ -278,7 +299,7 @@ def resolve_or_refuse(
     if not config.tables:
         if not declared.steps:
             raise PlanError("no tables are configured", "name some under `tables` in config.yaml")
-        problems = declared.problems([], params_of_runs(config, request))
+        problems = problems_of_program(config, declared, (), request)
         if problems:
             raise _refusal(problems)
     if not config.tables or not _copies(declared, request):

@@ -64,3 +64,26 @@ def whole():
         assert told in refused.err
     assert directory.state("set", "--table", "items", "--member", "a", *put).code == 0
     assert rows_of(sink, "SELECT source_table, shard, value FROM etl.watermarks") == [("items", "a", "7")]
+
+
+def test_a_table_that_two_write_is_told_before_a_run(own: Callable[..., PipelineDirectory], sink: SinkDatabase) -> None:
+    directory = own("""
+@pipeline.extract("items", key="id")
+def items():
+    yield {"id": 1}
+
+@pipeline.extract("again", key="id", target="items")
+def again():
+    yield {"id": 1}
+""")
+    told = '@pipeline.extract("again") and @pipeline.extract("items") would share the target public.items'
+    for verb in ("check", "run"):
+        refused = directory.cli(verb)
+        assert (refused.code, told in refused.out + refused.err) == (1, True)
+    (directory.path / "etl.py").write_text((directory.path / "etl.py").read_text().replace(', target="items"', ""))
+    assert directory.cli("run").code == 0
+    directory.change(name="other", id="0123abce")
+    done = directory.cli("check")
+    assert done.code == 0
+    assert "program: again -> public.again" in done.out
+    assert "note    sink: pipeline test has written public.items as well" in done.out
