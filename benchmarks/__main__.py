@@ -29,7 +29,7 @@ import yaml
 from benchmarks.changes import bench_changes
 from benchmarks.data import COLUMNS, DEFINITIONS, LOGIN, create_source_table, insert_statements
 from benchmarks.modes import bench_modes
-from etl_cli.runtime.config.model import ConnectionRetries, ShardConfig, SourceConfig
+from etl_cli.runtime.config.databases import ConnectionRetries, ShardConfig, SourceConfig
 from etl_cli.runtime.source.connect import Shard, connect_odbc
 from etl_cli.sandbox.postgres import PostgresServer
 from etl_cli.sandbox.sandbox import free_ports

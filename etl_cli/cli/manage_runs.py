@@ -1,14 +1,20 @@
 """`manage-pipeline`: control of runs, through the ledger and the service that is at work, on whichever host."""
 
+from __future__ import annotations
+
 import json
+from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from etl_cli.cli.host import pipeline_of_host
 from etl_cli.runtime.command_line import AsJson, Debug, Name, Params, console, parameters_in, print_json
+
+if TYPE_CHECKING:
+    from etl_cli.runtime.ledger.history import RunRow
 
 PROGRAM = "manage-pipeline"
 
@@ -151,30 +157,39 @@ def show(name: Name, run: RunId, as_json: AsJson = False, debug: Debug = False) 
 def wait(name: Name, run: RunId, debug: Debug = False) -> None:
     """Wait until a run has ended; ends with 0 where it succeeded, else with 1."""
     with pipeline_of_host(PROGRAM, name, debug) as directory:
-        from etl_cli.cli.history_show import run_text
         from etl_cli.runtime import looking
         from etl_cli.runtime.asking import wait_for_run
 
         state = wait_for_run(directory, run)
-        print(run_text(looking.show_run(directory, run).run))
+        _print_ended(lambda: looking.show_run(directory, run).run, f"run {run} {state}")
         raise typer.Exit(0 if state == "succeeded" else 1)
 
 
 def _asked(name: str, directory: Path, request: int, what: str, wait: bool) -> None:
     print(f"asked for {what} (request {request}): `manage-pipeline logs {name} -f` shows what becomes of it")
     if wait:
-        from etl_cli.cli.history_show import run_text
         from etl_cli.runtime import looking
         from etl_cli.runtime.asking import wait_for
 
         answer = wait_for(directory, request)
-        ended = looking.run_asked_by(directory, request)
-        print(run_text(ended) if ended else answer)
+        _print_ended(lambda: looking.run_asked_by(directory, request), answer)
         raise typer.Exit(0 if answer == "succeeded" else 1)
     from etl_cli.runtime.asking import is_taken
 
     if not is_taken(directory, request):
         print(f"no service has taken it yet; it runs as soon as one is up: manage-pipeline start {name}")
+
+
+def _print_ended(look: Callable[[], RunRow | None], otherwise: str) -> None:
+    """How a run ended and why; its state alone, where the ledger is away at this moment: the exit code is known."""
+    from etl_cli.cli.history_show import run_text
+    from etl_cli.runtime.errors import EtlError
+
+    try:
+        run = look()
+    except EtlError:
+        run = None
+    print(run_text(run) if run else otherwise)
 
 
 def _from_file(file: Path | None) -> dict[str, Any]:

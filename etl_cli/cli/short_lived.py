@@ -29,8 +29,9 @@ def run_short_lived(app: typer.Typer, program: str, args: Sequence[str] | None =
     else:
         return
     try:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream is not None and not stream.closed:
+                stream.flush()
     except BrokenPipeError:  # nobody reads on
         code = code or 1
     except OSError as error:

@@ -17,7 +17,7 @@ from etl_cli.runtime.config import Config, load_config
 from etl_cli.runtime.errors import EtlError, SourceError
 from etl_cli.runtime.expansion import names
 from etl_cli.runtime.ledger.ledger import Ledger
-from etl_cli.runtime.ledger.migrate import has_ledger, ledger_errors
+from etl_cli.runtime.ledger.migrate import ledger_errors
 from etl_cli.runtime.locate import vendored_version
 from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.pending import refused
@@ -29,6 +29,7 @@ from etl_cli.runtime.planning import (
     problems_of_program,
     resolve,
     shards_of,
+    shared_by_sources,
     sink_of,
     targets_of_sources,
 )
@@ -201,20 +202,23 @@ def _sink_and_tables(config: Config, catalogues: list[Catalogue]) -> Iterator[Fi
 
 def _own_targets(config: Config) -> dict[str, str]:
     try:
-        return targets_of_sources(config, declared_of(config))
+        declared = declared_of(config)
     except EtlError:
         return {}  # told with the program, or the tables
+    return targets_of_sources(config, declared) if not shared_by_sources(config, declared, ()) else {}
 
 
 def _other_writers(config: Config, targets: list[str], connection: SinkConnection) -> Iterator[Finding]:
     """Pipelines that write the same tables: each may take the other's rows away."""
-    if not has_ledger(connection):
-        return
-    rows = connection.execute(
-        "SELECT DISTINCT t.target, r.pipeline FROM etl.tasks AS t JOIN etl.runs AS r USING (run_id)"
-        " WHERE t.target = ANY(%s) AND r.pipeline <> %s ORDER BY 1, 2",
-        [targets, config.name],
-    ).fetchall()
+    try:
+        with ledger_errors(connection, "reading"):
+            rows = connection.execute(
+                "SELECT DISTINCT t.target, r.pipeline FROM etl.tasks AS t JOIN etl.runs AS r USING (run_id)"
+                " WHERE t.target = ANY(%s) AND r.pipeline <> %s ORDER BY 1, 2",
+                [targets, config.name],
+            ).fetchall()
+    except EtlError:
+        return  # the sink's findings have told why
     for target, pipeline in rows:
         told = f"pipeline {pipeline} has written {target} as well"
         yield Finding("sink", "note", f"{told}: in modes replace and sync one takes the other's rows away")

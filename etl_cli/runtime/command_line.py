@@ -69,7 +69,8 @@ def errors_as_lines(debug: bool, directory: Path | None = None) -> Iterator[None
     except (typer.Exit, typer.Abort, SystemExit):
         raise
     except OSError as error:  # a full disk, a file that may not be read
-        _fail(": ".join(filter(None, [error.filename, error.strerror])) or str(error), 1, debug, directory)
+        parts = [str(part) for part in (error.filename, error.strerror) if part is not None]
+        _fail(": ".join(parts) or str(error) or type(error).__name__, 1, debug, directory)
     except Exception as error:
         told = f"{type(error).__name__}: {error}: this is a fault of etl-cli; --debug shows where"
         _fail(told, 1, debug, directory)

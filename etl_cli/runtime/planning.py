@@ -146,6 +146,8 @@ def with_changes(config: Config, plan: Plan, problems: list[str], request: Reque
         return plan
     if not request.tables:
         problems += problems_of_program(config, declared, plan.tables, request)
+    else:
+        problems += shared_by_sources(config, declared, plan.tables)
     tables = []
     for table in plan.tables:
         changes = declared.of_table(table.source)
@@ -161,7 +163,7 @@ def problems_of_program(
 ) -> list[str]:
     """A line for each thing in etl.py that cannot be."""
     sources = [table.source for table in tables]
-    return declared.problems(sources, params_of_runs(config, request)) + _shared_by_sources(config, declared, tables)
+    return declared.problems(sources, params_of_runs(config, request)) + shared_by_sources(config, declared, tables)
 
 
 def targets_of_sources(config: Config, declared: Declared) -> dict[str, str]:
@@ -170,9 +172,13 @@ def targets_of_sources(config: Config, declared: Declared) -> dict[str, str]:
     return {s.name: ".".join(s.target_name(schema)) for s in declared.sources.values() if s.to_sink}
 
 
-def _shared_by_sources(config: Config, declared: Declared, tables: Sequence[TablePlan]) -> list[str]:
+def shared_by_sources(config: Config, declared: Declared, tables: Sequence[TablePlan]) -> list[str]:
     """A line for each target of an own source that something else of the pipeline writes as well."""
-    own = [(target, f'@pipeline.extract("{name}")') for name, target in targets_of_sources(config, declared).items()]
+    own = []
+    for name, target in targets_of_sources(config, declared).items():
+        own.append((target, f'@pipeline.extract("{name}")'))
+        if declared.source(name).track_changes:
+            own.append((f"{target}_changes", f'the changes of @pipeline.extract("{name}")'))
     targets = {target for target, _ in own}
     return shared_targets([*own, *((table.target, table.source) for table in tables if table.target in targets)])
 
@@ -296,6 +302,8 @@ def resolve_or_refuse(
     Raises EtlError with every problem in its text.
     """
     declared = declared_of(config)
+    if problems := shared_by_sources(config, declared, ()):
+        raise _refusal(problems)
     if not config.tables:
         if not declared.steps:
             raise PlanError("no tables are configured", "name some under `tables` in config.yaml")

@@ -64,7 +64,7 @@ def print_plan(console: Console, resolved: Resolved, declared: Declared, schema:
 def source_facts(source: Source, schema: str) -> dict[str, str]:
     """What is known of an own source before it yields: its columns are those of its rows."""
     facts = {"target": ".".join(source.target_name(schema)) if source.to_sink else "own writers only"}
-    key = [*source.key, *([source.member_column] if source.member_column else [])]
+    key = [*source.key, *([source.member_column] if source.key and source.member_column else [])]
     facts |= {"mode": source.mode, "key": ", ".join(key) or "none"}
     if source.cursor:
         facts["cursor"] = source.cursor

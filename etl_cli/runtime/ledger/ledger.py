@@ -313,6 +313,14 @@ def end_run_of(connection: SinkConnection, run_id: int, pid: int, state: str, er
     )
 
 
+def forget_tasks(connection: SinkConnection, run_id: int, source_table: str, shards: Sequence[str]) -> None:
+    """Tasks that are none any more, with their chunks and rejects; their rows are removed in the same transaction."""
+    connection.execute(
+        "DELETE FROM etl.tasks WHERE run_id = %s AND source_table = %s AND shard = ANY(%s)",
+        [run_id, source_table, list(shards)],
+    )
+
+
 def record_applied(connection: SinkConnection, run_id: int, source_table: str, shards: Sequence[str]) -> None:
     """loaded -> applied, in the transaction that makes the rows visible."""
     connection.execute(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,10 @@ class _Alone:
                     raise
                 self.progress.tell(f"{error}; another try in {step.retry_delay_s:.1f} s")
                 time.sleep(step.retry_delay_s)
+        if ended["state"] != "succeeded":
+            return "skipped"
         self.results[step.name] = ended.get("result")
-        return "succeeded" if ended["state"] == "succeeded" else "skipped"
+        return "succeeded"
 
     def _extract(self, source: Source) -> dict[str, int]:
         """Every member, also where another has failed. Raises EtlError."""
@@ -178,6 +181,16 @@ class _Alone:
         return told_of(error, self.config.directory or Path.cwd())
 
 
+@dataclass(frozen=True)
+class _Reached:
+    """How far a member has come: its last position, and what own writers and the figures had come to there."""
+
+    position: Any = None
+    written: Mapping[str, Any] = field(default_factory=dict)
+    rows: Moved = field(default_factory=Moved)
+    notes: tuple[str, ...] = ()
+
+
 class _Member:
     """One member of a source: what it has come to stays over its tries."""
 
@@ -190,25 +203,22 @@ class _Member:
         self._fitting = Fitting(source, self._task.label, self._columns)
         self._changes = alone.declared.of_table(source.name)
         self._writers = Writers(alone.declared.writers_of(source.name), self._task)
-        self._written: dict[str, Any] = {}
-        self._position: Any = None
-        self._rows = Moved()
+        self._kept = self._now = _Reached()
         self.batches = 0
         self.failures = 0
 
     def read_on(self) -> None:
         """Read from the last position on, to the end. Raises EtlError."""
         alone, source = self._alone, self._source
-        if self._position is None:
-            self._written, self._rows = {}, Moved()
-        self._writers.begin(self._written)
+        self._now = self._kept
+        self._writers.begin(dict(self._now.written))
         known = {
             **alone.params,
             **alone.results,
             "run": alone.context(source.name, self._tell),
             "params": dict(alone.params),
             "watermark": None,
-            "position": self._position,
+            "position": self._now.position,
             "member": self._value,
         }
         gathering = Gathering(source.pages)
@@ -217,6 +227,7 @@ class _Member:
             if gathering.is_full:
                 self._hand_over(gathering)
         self._hand_over(gathering)
+        alone.notes += self._now.notes
 
     def _hand_over(self, gathering: Gathering) -> None:
         pieces, last = gathering.take()
@@ -229,21 +240,22 @@ class _Member:
                 plan = plan_of(self._source, self._columns, [], schema="", names=names)
                 batch, bad = Chain(plan, self._changes, self._task.shard).apply(batch)
                 rejects = [*rejects, *bad]
-            self._put_aside(rejects)
-            self._written = self._writers.write(batch)
-            self._rows += Moved(read, batch.num_rows, rows_rejected=len(rejects))
+            self._refuse_too_many(rejects)
+            told = tuple(f"{self._task.label}: left out: {reject}" for reject in rejects)
+            moved = Moved(read, batch.num_rows, rows_rejected=len(rejects))
+            written = self._writers.write(batch)
+            now = self._now
+            self._now = replace(now, written=written, rows=now.rows + moved, notes=now.notes + told)
         if last is None:
             return
         if last.has_position:
-            self._position = last.position
+            self._now = self._kept = replace(self._now, position=last.position)
         self.batches += 1
-        self._alone.progress.moved(self._source.name, self._task.shard, self._rows)
+        self._alone.progress.moved(self._source.name, self._task.shard, self._now.rows)
 
-    def _put_aside(self, rejects: Sequence[Reject]) -> None:
+    def _refuse_too_many(self, rejects: Sequence[Reject]) -> None:
         """There is no ledger to keep them: they are told."""
-        for reject in rejects:
-            self._alone.notes.append(f"{self._task.label}: left out: {reject}")
-        total = self._rows.rows_rejected + len(rejects)
+        total = self._now.rows.rows_rejected + len(rejects)
         if total > self._source.max_rejects:
             raise DataError(
                 f"{self._task.label}: {total} bad rows, max_rejects is {self._source.max_rejects}; "

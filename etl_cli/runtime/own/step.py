@@ -16,13 +16,13 @@ from etl_cli.runtime.errors import EtlError
 from etl_cli.runtime.events import Done, Event, Failed, Retried
 from etl_cli.runtime.job import Result
 from etl_cli.runtime.ledger.chunks import refuse_superseded
-from etl_cli.runtime.ledger.ledger import Ledger, NewTask, TaskEnd, TaskId, record_applied
+from etl_cli.runtime.ledger.ledger import Ledger, NewTask, PastTask, TaskEnd, TaskId, forget_tasks, record_applied
 from etl_cli.runtime.outcome import TableOutcome
 from etl_cli.runtime.own.job import ExtractJob
 from etl_cli.runtime.own.marks import OwnMarks
 from etl_cli.runtime.own.members import failed_members, members_of
 from etl_cli.runtime.own.tries import Tries
-from etl_cli.runtime.own.visible import publish_shadow, remove_other_members, shadow_for
+from etl_cli.runtime.own.visible import publish_shadow, remove_members, shadow_for
 from etl_cli.runtime.planning import sink_of
 from etl_cli.runtime.program.importing import told_of
 from etl_cli.runtime.program.runner import StepEnd
@@ -145,11 +145,13 @@ class Extracting:
         context, source, facts = self._context, self._source, self._context.facts
         config = context.config
         assert config.directory is not None
-        past = {name: past for (table, name), past in ledger.tasks_of(facts.run_id).items() if table == source.name}
+        tasks = ledger.tasks_of(facts.run_id)
+        past: Mapping[str, PastTask] = {name: task for (table, name), task in tasks.items() if table == source.name}
         beside = next((one.shadow for one in past.values() if one.shadow), None)
         if source.is_shadowed and source.to_sink:
             mark = f"{facts.run_id}_{_FIRST_NUMBER + list(context.declared.sources).index(source.name)}"
             self._shadow = shadow_for(connection, source, config.sink.schema_, mark, beside)
+            past = self._without_gone(connection, past, members)
         target = ".".join(source.target_name(config.sink.schema_))
         named = f"{self._shadow.schema}.{self._shadow.name}" if self._shadow else None
         ids = {name: TaskId(facts.run_id, source.name, name) for name in members}
@@ -188,6 +190,25 @@ class Extracting:
                 )
             )
         return jobs
+
+    def _without_gone(
+        self, connection: SinkConnection, past: Mapping[str, PastTask], members: Mapping[str, Any]
+    ) -> Mapping[str, PastTask]:
+        """What earlier attempts have come to, without members that are none any more: their rows are removed.
+
+        Where no column tells whose a row is, all members begin anew.
+        """
+        source, facts = self._source, self._context.facts
+        gone = [name for name in past if name not in members]
+        if not gone or self._shadow is None:
+            return past
+        forgotten = gone if source.member_column else list(past)
+        with connection.transaction():
+            refuse_superseded(connection, facts.run_id, facts.attempt)
+            remove_members(connection, source, self._shadow, forgotten, self._context.config.defaults.names)
+            forget_tasks(connection, facts.run_id, source.name, forgotten)
+        self._notes.append(f"{', '.join(gone)} of {source.name} is none of its members any more")
+        return {name: task for name, task in past.items() if name not in forgotten}
 
     # events
 
@@ -232,8 +253,6 @@ class Extracting:
         if all(past[source.name, name].state == "applied" for name in names):
             return
         rows = {name: context.progress.tasks[source.name, name].moved.rows_loaded for name in names}
-        if names:
-            remove_other_members(connection, source, self._shadow, names, context.config.defaults.names)
 
         def record(inner: SinkConnection) -> None:
             refuse_superseded(inner, facts.run_id, facts.attempt)

@@ -34,14 +34,16 @@ def shadow_for(connection: SinkConnection, source: Source, schema: str, mark: st
     return Shadow("etl" if lends else target_schema, with_suffix(name, f"__etl_{mark}"))
 
 
-def remove_other_members(
+def remove_members(
     connection: SinkConnection, source: Source, shadow: Shadow, members: Sequence[str], names: str
 ) -> None:
-    """Take out of the shadow what an earlier attempt has loaded for members that are none any more."""
+    """Take out of the shadow what was loaded for these members; everything, where no column tells whose it is."""
+    if read_target(connection, shadow.schema, shadow.name) is None:
+        return
     column = member_column_of(source, names)
-    if column is not None and read_target(connection, shadow.schema, shadow.name) is not None:
-        listed = ", ".join(map(quote_text, members))
-        execute(connection, f"DELETE FROM {shadow.quoted} WHERE {quote_sink(column)} NOT IN ({listed})")
+    listed = ", ".join(map(quote_text, members))
+    where = f" WHERE {quote_sink(column)} IN ({listed})" if column is not None else ""
+    execute(connection, f"DELETE FROM {shadow.quoted}{where}")
 
 
 def publish_shadow(

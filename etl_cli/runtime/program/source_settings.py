@@ -88,9 +88,7 @@ def _source(label: str, function: Callable[..., Any], name: str, settings: dict[
     if unknown:
         known = ", ".join(sorted(SourceSettings.__annotations__))
         raise ConfigError(f"{label}: {', '.join(unknown)} is no setting", f"use {known}, after or timeout")
-    tries = {
-        setting: settings.pop(setting) for setting in ("attempts", "delay", "factor", "limit") if setting in settings
-    }
+    tries = {setting: settings.pop(setting) for setting in _OF_RETRIES if setting in settings}
     key = settings.pop("key", ())
     columns = {}
     for column, kind in (settings.pop("columns", None) or {}).items():

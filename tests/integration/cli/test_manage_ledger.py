@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -11,14 +12,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
+from etl_cli.cli.manage_show import print_overviews
 from etl_cli.monitor.look import health_of
 from etl_cli.runtime.config import load_config
 from etl_cli.runtime.errors import SinkError
 from etl_cli.runtime.health import Service, judge
 from etl_cli.runtime.ledger.history import recent_histories, recent_history
 from etl_cli.runtime.ledger.ledger import Ledger
-from etl_cli.runtime.ledger.pauses import pause, unpause
+from etl_cli.runtime.ledger.pauses import Pause, pause, unpause
 from etl_cli.runtime.ledger.slots import claim_slot
 from etl_cli.runtime.looking import history
 from etl_cli.runtime.request import Request
@@ -110,8 +113,38 @@ def test_a_history_that_cannot_be_asked_for_or_written_ends_with_a_line(director
     asked = manage("history", str(directory), "--status", "bogus")
     assert (asked.code, asked.out) == (2, "")
     assert asked.err.startswith("manage-pipeline: no run has the state 'bogus': use queued, running, succeeded")
+    none = run_shell(directory, "-n 1000 >&-")
+    assert (none.code, none.err) == (0, "")
     full = manage("history", str(directory), out=Path("/dev/full"))
     assert (full.code, full.err) == (1, "manage-pipeline: No space left on device\n")
+
+
+def run_shell(directory: Path, rest: str) -> Finished:
+    command = f"{sys.executable} -c 'from etl_cli.cli.manage import main; main()' history {directory} {rest}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, check=False)
+    return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def test_who_reads_the_first_lines_only_sees_nothing_else(directory: Path, sink: SinkDatabase) -> None:
+    with sink.open() as connection:
+        ledger = Ledger(connection)
+        ledger.register("orders", "0000abcd")
+        for _ in range(300):
+            ledger.finish_run(ledger.start_run("orders", "f", Request("by hand")), "failed", "long " * 100)
+    seen = run_shell(directory, "-n 1000 | head -1")
+    assert (seen.out.split()[:2], seen.err) == (["run", "state"], "")
+
+
+def test_a_problem_of_all_pipelines_is_told_once(directory: Path, tmp_path: Path) -> None:
+    overviews = list_pipelines([directory], user=False, now=NOW)
+    told = replace(overviews[0], problems=("systemd is away",), pause=Pause(NOW, "ann", 1))
+    console = Console(file=io.StringIO(), width=200)
+    print_overviews(console, [told, told])
+    out = console.file.getvalue()  # type: ignore[attr-defined]
+    assert out.count("paused") == 2
+    assert out.splitlines()[-1] == "all pipelines: systemd is away"
+    print_overviews(console, [told, replace(told, problems=())])
+    assert console.file.getvalue().splitlines()[-1] == "orders: systemd is away"  # type: ignore[attr-defined]
 
 
 def test_runs_of_another_pipeline_of_the_name_are_not_told(directory: Path, sink: SinkDatabase) -> None:

@@ -122,3 +122,48 @@ def test_bad_rows_failing_members_and_steps_are_treated_as_with_a_ledger() -> No
     assert kept == [1, 1]
     assert pipeline.run(params={"bad": 0}, steps=["shaky"]).state == "succeeded"
     assert len(called) == 3
+
+
+def test_a_try_without_a_sink_goes_back_to_the_last_position() -> None:
+    pipeline = Pipeline("library")
+    failed: list[int] = []
+    written: list[int] = []
+
+    @pipeline.extract(
+        "numbers", mode="append", columns={"n": "bigint"}, on_bad_row="reject", max_rejects=1, delay="1ms"
+    )
+    def numbers(position: int | None) -> object:
+        if not position:
+            yield [{"n": 1}], 1
+        yield [{"n": 2}, {"n": "bad"}]
+        if not failed:
+            failed.append(1)
+            raise RuntimeError("no answer")
+        yield [{"n": 3}], 3
+
+    @pipeline.load("numbers")
+    def keep(batch: object, last: int | None) -> int:
+        del written[last or 0 :]
+        written.extend(batch.column("n").to_pylist())  # type: ignore[attr-defined]
+        return len(written)
+
+    outcome = pipeline.run()
+    assert written == [1, 2, 3]
+    assert (outcome.totals.rows_read, outcome.totals.rows_loaded) == (4, 3)
+    assert sum("left out" in note for note in outcome.notes) == 1
+
+
+def test_a_skipped_step_hands_nothing_on() -> None:
+    pipeline = Pipeline("library")
+    given: list[str] = []
+
+    @pipeline.step(when=lambda: False)  # type: ignore[untyped-decorator]
+    def one() -> str:
+        return "done"
+
+    @pipeline.step
+    def two(one: str = "default") -> None:
+        given.append(one)
+
+    assert pipeline.run().state == "succeeded"
+    assert given == ["default"]
