@@ -29,8 +29,9 @@ from etl_cli.runtime.own.inference import types_of_model
 from etl_cli.runtime.own.job import ExtractJob
 from etl_cli.runtime.own.pages import Gathering, Page, Rows, pages_of
 from etl_cli.runtime.own.place import prepare_place, types_there
-from etl_cli.runtime.own.plan import member_column_of, plan_of
+from etl_cli.runtime.own.plan import plan_of
 from etl_cli.runtime.own.reached import PlaceReached
+from etl_cli.runtime.own.table import member_column_of
 from etl_cli.runtime.own.writers import Writers
 from etl_cli.runtime.program.context import Run
 from etl_cli.runtime.program.hooks import BATCH_HOOKS, Hook, Hooks

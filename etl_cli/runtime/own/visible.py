@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from etl_cli.runtime.errors import DataError, PlanError
 from etl_cli.runtime.names import cut, fold, quote_sink, quote_text, with_suffix
-from etl_cli.runtime.own.plan import FROM_PROGRAM, member_column_of, table_plan
+from etl_cli.runtime.own.table import FROM_PROGRAM, member_column_of, table_plan
 from etl_cli.runtime.plan import DELETED_AT, LINEAGE, ColumnPlan, TablePlan
 from etl_cli.runtime.program.declared import Change
 from etl_cli.runtime.program.sources import Source
