@@ -142,54 +142,78 @@ class Extracting:
     def _jobs(
         self, connection: SinkConnection, ledger: Ledger, members: Mapping[str, Any], task: Mapping[str, Any]
     ) -> list[ExtractJob]:
-        context, source, facts = self._context, self._source, self._context.facts
-        config = context.config
-        assert config.directory is not None
-        tasks = ledger.tasks_of(facts.run_id)
-        past: Mapping[str, PastTask] = {name: task for (table, name), task in tasks.items() if table == source.name}
+        """The members that are to be read, queued in the ledger; what earlier attempts have read is shown as it is."""
+        run_id, name = self._context.facts.run_id, self._source.name
+        tasks = ledger.tasks_of(run_id)
+        past = self._beside_target(
+            connection, {shard: t for (table, shard), t in tasks.items() if table == name}, members
+        )
+        marks = self._began_at(ledger, past, members)
+        self._context.progress.add([TaskProgress(name, member, None) for member in members])
+        read = {member for member in members if member in past and past[member].state in ("loaded", "applied")}
+        for member in read:
+            self._show_read(member, past[member])
+        return [self._job(m, value, marks[m], task) for m, value in members.items() if m not in read]
+
+    def _beside_target(
+        self, connection: SinkConnection, past: Mapping[str, PastTask], members: Mapping[str, Any]
+    ) -> Mapping[str, PastTask]:
+        """Choose the shadow, where the rows need one; what of the earlier attempts is still to be gone on with."""
+        context, source = self._context, self._source
+        if not (source.is_shadowed and source.to_sink):
+            return past
         beside = next((one.shadow for one in past.values() if one.shadow), None)
-        if source.is_shadowed and source.to_sink:
-            mark = f"{facts.run_id}_{_FIRST_NUMBER + list(context.declared.sources).index(source.name)}"
-            self._shadow = shadow_for(connection, source, config.sink.schema_, mark, beside)
-            past = self._without_gone(connection, past, members)
-        target = ".".join(source.target_name(config.sink.schema_))
-        named = f"{self._shadow.schema}.{self._shadow.name}" if self._shadow else None
-        ids = {name: TaskId(facts.run_id, source.name, name) for name in members}
-        marks = {name: self._marks.given(name) for name in members if name not in past}
-        ledger.add_tasks([NewTask(ids[n], target, source.mode, {_BEGAN_AT: mark}, named) for n, mark in marks.items()])
-        # a resumption begins with the watermark that its run began with, however far the run has moved it since
-        marks |= {name: (past[name].windows or {}).get(_BEGAN_AT) for name in members if name in past}
-        context.progress.add([TaskProgress(source.name, name, None) for name in members])
-        jobs = []
-        for name, value in members.items():
-            if name in past and past[name].state in ("loaded", "applied"):
-                totals = past[name].totals
-                moved = Moved(totals.rows_read, totals.rows_loaded, totals.bytes)
-                context.progress.moved(source.name, name, moved)
-                context.progress.state(source.name, name, "loaded" if past[name].state == "loaded" else "applied")
-                continue
-            jobs.append(
-                ExtractJob(
-                    task=ids[name],
-                    sink=sink_of(config),
-                    directory=config.directory,
-                    application=f"{facts.application} {source.name} {name}".rstrip(),
-                    schema=config.sink.schema_,
-                    names=config.defaults.names,
-                    pipeline=config.name,
-                    config=config.text,
-                    attempt=facts.attempt,
-                    member=value,
-                    params=task["params"],
-                    results=task["results"],
-                    watermark=marks[name],
-                    mark=there.value if (there := self._marks.known(name)) is not None else None,
-                    move=self._marks.moved_by_chunk(name),
-                    shadow=self._shadow,
-                    members_share_keys=source.members_share_keys,
-                )
-            )
-        return jobs
+        mark = f"{context.facts.run_id}_{_FIRST_NUMBER + list(context.declared.sources).index(source.name)}"
+        self._shadow = shadow_for(connection, source, context.config.sink.schema_, mark, beside)
+        return self._without_gone(connection, past, members)
+
+    def _began_at(
+        self, ledger: Ledger, past: Mapping[str, PastTask], members: Mapping[str, Any]
+    ) -> dict[str, str | None]:
+        """The watermark that each member is given; those that are new are queued with it.
+
+        A resumption begins with the one that its run began with, however far the run has moved it since.
+        """
+        source, run_id = self._source, self._context.facts.run_id
+        target = ".".join(source.target_name(self._context.config.sink.schema_))
+        shadow = f"{self._shadow.schema}.{self._shadow.name}" if self._shadow else None
+        new = {name: self._marks.given(name) for name in members if name not in past}
+        ledger.add_tasks(
+            [
+                NewTask(TaskId(run_id, source.name, name), target, source.mode, {_BEGAN_AT: mark}, shadow)
+                for name, mark in new.items()
+            ]
+        )
+        return new | {name: (past[name].windows or {}).get(_BEGAN_AT) for name in members if name in past}
+
+    def _show_read(self, member: str, past: PastTask) -> None:
+        progress, totals = self._context.progress, past.totals
+        progress.moved(self._source.name, member, Moved(totals.rows_read, totals.rows_loaded, totals.bytes))
+        progress.state(self._source.name, member, "loaded" if past.state == "loaded" else "applied")
+
+    def _job(self, member: str, value: Any, watermark: str | None, task: Mapping[str, Any]) -> ExtractJob:
+        config, facts, source = self._context.config, self._context.facts, self._source
+        assert config.directory is not None
+        known = self._marks.known(member)
+        return ExtractJob(
+            task=TaskId(facts.run_id, source.name, member),
+            sink=sink_of(config),
+            directory=config.directory,
+            application=f"{facts.application} {source.name} {member}".rstrip(),
+            schema=config.sink.schema_,
+            names=config.defaults.names,
+            pipeline=config.name,
+            config=config.text,
+            attempt=facts.attempt,
+            member=value,
+            params=task["params"],
+            results=task["results"],
+            watermark=watermark,
+            mark=known.value if known is not None else None,
+            move=self._marks.moved_by_chunk(member),
+            shadow=self._shadow,
+            members_share_keys=source.members_share_keys,
+        )
 
     def _without_gone(
         self, connection: SinkConnection, past: Mapping[str, PastTask], members: Mapping[str, Any]
