@@ -13,7 +13,8 @@ from etl_cli.runtime.ledger.ledger import Ledger, PastTask
 from etl_cli.runtime.ledger.rescue import drop_leftovers, end_sessions
 from etl_cli.runtime.ledger.steps import take_over_steps
 from etl_cli.runtime.names import quote_sink
-from etl_cli.runtime.planning import Marks, Resolved, declared_of
+from etl_cli.runtime.plan_program import declared_of
+from etl_cli.runtime.planning import Marks, Resolved
 from etl_cli.runtime.request import Request
 from etl_cli.runtime.resumption import Beginning, beginning
 from etl_cli.runtime.sink.connect import SinkConnection

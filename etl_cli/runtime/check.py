@@ -22,17 +22,9 @@ from etl_cli.runtime.locate import vendored_version
 from etl_cli.runtime.names import quote_sink
 from etl_cli.runtime.pending import refused
 from etl_cli.runtime.plan import Plan, TablePlan
+from etl_cli.runtime.plan_program import declared_of, problems_of_program, shared_by_sources, targets_of_sources
 from etl_cli.runtime.planner import make_plan
-from etl_cli.runtime.planning import (
-    Resolved,
-    declared_of,
-    problems_of_program,
-    resolve,
-    shards_of,
-    shared_by_sources,
-    sink_of,
-    targets_of_sources,
-)
+from etl_cli.runtime.planning import Resolved, resolve, shards_of, sink_of
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink, translate
 from etl_cli.runtime.source.catalogue import Catalogue, read_catalogue
 from etl_cli.runtime.source.connect import Shard, connect_arrow, connect_odbc

@@ -113,7 +113,8 @@ def _check(directory: Path, as_json: bool) -> None:
 
 def _plan(directory: Path, ddl: bool, as_json: bool) -> None:
     from etl_cli.runtime.config import load_config
-    from etl_cli.runtime.planning import declared_of, resolve_or_refuse, sink_of
+    from etl_cli.runtime.plan_program import declared_of
+    from etl_cli.runtime.planning import resolve_or_refuse, sink_of
     from etl_cli.runtime.sink.connect import connect_sink
     from etl_cli.runtime.sink.ddl import script
 

@@ -21,7 +21,8 @@ from etl_cli.runtime.ledger.rescue import claim, rescue
 from etl_cli.runtime.ledger.watermarks import read_watermarks
 from etl_cli.runtime.outcome import Outcome, RunFailedError
 from etl_cli.runtime.own.step import Extracting
-from etl_cli.runtime.planning import declared_of, resolve_or_refuse, sink_of, strange_params
+from etl_cli.runtime.plan_program import declared_of, strange_params
+from etl_cli.runtime.planning import resolve_or_refuse, sink_of
 from etl_cli.runtime.program.declared import Declared, Step
 from etl_cli.runtime.program.hooks import BATCH_HOOKS, Hooks
 from etl_cli.runtime.program.runner import Heard, Runner, StepRunner

@@ -20,8 +20,9 @@ from etl_cli.runtime.ledger.watermarks import (
 from etl_cli.runtime.lookback import is_higher
 from etl_cli.runtime.names import split_name
 from etl_cli.runtime.plan import TablePlan
+from etl_cli.runtime.plan_program import declared_of
 from etl_cli.runtime.planner import make_plan
-from etl_cli.runtime.planning import declared_of, read_catalogues, shards_of, sink_of
+from etl_cli.runtime.planning import read_catalogues, shards_of, sink_of
 from etl_cli.runtime.program.sources import ALONE, Source
 from etl_cli.runtime.request import Request
 from etl_cli.runtime.sink.connect import SinkConnection, connect_sink
