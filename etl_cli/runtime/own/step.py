@@ -150,10 +150,13 @@ class Extracting:
         )
         marks = self._began_at(ledger, past, members)
         self._context.progress.add([TaskProgress(name, member, None) for member in members])
-        read = {member for member in members if member in past and past[member].state in ("loaded", "applied")}
-        for member in read:
-            self._show_read(member, past[member])
-        return [self._job(m, value, marks[m], task) for m, value in members.items() if m not in read]
+        jobs = []
+        for member, value in members.items():
+            if member in past and past[member].state in ("loaded", "applied"):
+                self._show_read(member, past[member])
+            else:
+                jobs.append(self._job(member, value, marks[member], task))
+        return jobs
 
     def _beside_target(
         self, connection: SinkConnection, past: Mapping[str, PastTask], members: Mapping[str, Any]
