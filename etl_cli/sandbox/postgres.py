@@ -129,9 +129,9 @@ class PostgresServer:
                     raise
                 time.sleep(0.1)
         with connection:
-            if not connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [self.user]).fetchone():
+            if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", [self.user]).fetchone() is None:
                 connection.execute(f"CREATE ROLE {quote_sink(self.user)} LOGIN PASSWORD {quote_text(self.password)}")
-            if not connection.execute("SELECT FROM pg_database WHERE datname = %s", [self.database]).fetchone():
+            if connection.execute("SELECT FROM pg_database WHERE datname = %s", [self.database]).fetchone() is None:
                 connection.execute(f"CREATE DATABASE {quote_sink(self.database)} OWNER {quote_sink(self.user)}")
 
     def _call(self, program: str, *arguments: str) -> None:

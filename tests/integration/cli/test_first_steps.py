@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from etl_cli.sandbox.sandbox import Sandbox, free_ports
@@ -25,6 +26,7 @@ class Home:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.sandbox = Sandbox(directory / ".sandbox", _four_free_ports(), free_ports(1)[0])
+        self.ports = ("--port-base", str(self.sandbox.port_base), "--sink-port", str(self.sandbox.sink_port))
         (directory / "pipelines").mkdir()
 
     def run(self, *arguments: str, program: list[str] = ETL_CLI) -> subprocess.CompletedProcess[str]:
@@ -67,9 +69,8 @@ def home() -> Iterator[Home]:
     directory = Path(tempfile.mkdtemp(prefix="etl-test-home-", dir="/tmp"))
     directory.chmod(0o755)
     home = Home(directory)
-    ports = ("--port-base", str(home.sandbox.port_base), "--sink-port", str(home.sandbox.sink_port))
     try:
-        home.succeeds("sandbox", "up", *ports)
+        home.succeeds("sandbox", "up", *home.ports)
         home.succeeds("generate", "--name", "orders")
         yield home
     finally:
@@ -90,8 +91,7 @@ def test_the_sandbox_says_what_runs(home: Home) -> None:
 
 def test_a_second_up_changes_nothing(home: Home) -> None:
     before = home.succeeds("sandbox", "status", "--json")
-    ports = ("--port-base", str(home.sandbox.port_base), "--sink-port", str(home.sandbox.sink_port))
-    home.succeeds("sandbox", "up", *ports)
+    home.succeeds("sandbox", "up", *home.ports)
     assert home.succeeds("sandbox", "status", "--json") == before
 
 
@@ -174,3 +174,16 @@ def test_a_copied_pipeline_is_refused_in_the_same_sink(home: Home) -> None:
     done = home.run("run", str(copy))
     assert done.returncode == 1
     assert "another pipeline named orders" in done.stderr
+
+
+def test_a_sandbox_that_was_down_comes_up_with_its_sink_as_it_was(home: Home) -> None:
+    with home.sandbox.postgres.connect() as connection:
+        connection.execute("CREATE TABLE kept AS SELECT 1 AS n")
+    home.succeeds("sandbox", "down")
+    with pytest.raises(psycopg.OperationalError):
+        home.sandbox.postgres.connect()
+    home.succeeds("sandbox", "up", *home.ports)
+    with home.sandbox.postgres.connect() as connection:
+        assert connection.execute("SELECT n FROM kept").fetchall() == [(1,)]
+    outcome = json.loads(home.succeeds("run", "orders", "--json"))
+    assert outcome["state"] == "succeeded"
